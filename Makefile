@@ -1,0 +1,41 @@
+# Motherlode: every target sets up what it needs on a fresh machine.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# A Java of 17 or newer for Spark: the machine's, else the one that setup put under .java.
+export JAVA_HOME := $(or $(shell cat .java/home 2>/dev/null),$(JAVA_HOME))
+export PATH := $(CURDIR)/$(VENV)/bin:$(if $(JAVA_HOME),$(JAVA_HOME)/bin:)$(PATH)
+# More threads than cores spin against each other; tests and demo run one process a core.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: setup demo test test-slow lint bench clean
+
+setup: $(VENV)/.done  ## .venv with the locked packages, and a Java where none is found
+
+$(VENV)/.done: requirements.lock pyproject.toml pipelines/setup_java.sh
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --disable-pip-version-check -q -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check -q --no-deps -e .
+	bash pipelines/setup_java.sh $(PY)
+	touch $@
+
+demo: setup  ## mini web -> mined corpus -> base, SFT, GRPO models -> one table; about 12 minutes on 2 cores
+	bash pipelines/demo.sh
+
+test: setup  ## the whole suite but the slow tests
+	$(PY) -m pytest -q -m "not slow and not gpu" tests
+
+test-slow: setup  ## kill-and-resume and other tests of minutes
+	$(PY) -m pytest -q -m "slow and not gpu" tests
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: setup  ## side by side with the peers; JSON with BENCH_ARGS=--json
+	@for file in tests/bench/*.py; do echo "== $$file"; $(PY) $$file $(BENCH_ARGS) || exit 1; done
+
+clean:
+	rm -rf $(VENV) .java build *.egg-info

@@ -1,0 +1,38 @@
+"""What can go wrong, named by what the runner does about it.
+
+MotherlodeError
+|-- ConfigError     stop before any work; the user mends the command or the config (exit 2)
+|-- RecordError     count the record under its reason, skip it, go on
+|-- ShardError      fail this shard or stage; the engine may retry, a re-run takes it up again
+|-- StoreError      stop: the run directory cannot be trusted or written (exit 2)
+`-- NeedsLabels     stop: a person has to label prefixes first (exit 3)
+"""
+
+
+class MotherlodeError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+
+class ConfigError(MotherlodeError):
+    """A setting, path or input is wrong; nothing was started."""
+
+
+class RecordError(MotherlodeError):
+    """One record is unusable; `reason` is the short key it is counted under."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class ShardError(MotherlodeError):
+    """A whole input shard or stage failed."""
+
+
+class StoreError(MotherlodeError):
+    """The run directory is missing, damaged, locked or belongs to another config."""
+
+
+class NeedsLabels(MotherlodeError):
+    """The next round needs prefix labels that only a person can give."""

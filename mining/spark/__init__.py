@@ -1,0 +1,1 @@
+"""Spark adapters around the pure functions: the only importers of pyspark."""

@@ -1,0 +1,253 @@
+"""The last stages: decontamination with evidence, and the corpus with its card."""
+
+import io
+import json
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from mining.config import ExportConfig
+from mining.decontaminate import (
+    BenchmarkIndex,
+    BenchmarkItem,
+    DecontaminateConfig,
+    Match,
+    benchmark_items,
+    build,
+    clean,
+    find,
+)
+from mining.errors import ConfigError
+from mining.inputs import InputFile
+from mining.page import estimate_tokens
+from mining.spark.tables import read_table, write_table
+from mining.store import Store, fresh_partial, publish, write_json, write_text
+
+_EVIDENCE = "page_id string, benchmark string, item string, gram string, place int, end int, rule string, action string"
+_CORPUS = (
+    "page_id string, url string, host string, domain string, language string, text string, n_tokens int, "
+    "score double, first_round int, crawl string, warc_file string, warc_offset bigint, warc_length bigint, "
+    "payload_digest string, formulas_kept int"
+)
+
+
+def read_benchmarks(files: Sequence[InputFile]) -> Iterator[BenchmarkItem]:
+    """The texts of benchmark files; a benchmark is named by its file. ConfigError with file and line."""
+    for file in files:
+        name = posixpath.basename(file.uri).split(".jsonl")[0]
+        with fsspec.open(file.uri, "rt", compression="infer", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise ConfigError(f"{file.uri}, line {number}: not JSON ({error})") from None
+                yield from benchmark_items(row, name)
+
+
+def decontaminate(
+    session: SparkSession,
+    pages: DataFrame,
+    *,
+    benchmarks: Sequence[InputFile],
+    collected: Path,
+    table: Path,
+    cfg: DecontaminateConfig,
+) -> dict[str, Any]:
+    """Write contaminated/: one row of evidence a match in the collected pages. Returns the stage's facts."""
+    index = build(read_benchmarks(benchmarks), cfg)
+    shared = session.sparkContext.broadcast(index)
+    wanted = pages.join(read_table(session, collected).select("page_id"), "page_id", "left_semi")
+
+    def batches(stream: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            rows: list[tuple[Any, ...]] = []
+            for page_id, text in zip(
+                batch.column("page_id").to_pylist(), batch.column("text").to_pylist(), strict=True
+            ):
+                rows += evidence(page_id, text, shared.value)
+            kinds = [*[pa.string()] * 4, pa.int32(), pa.int32(), pa.string(), pa.string()]
+            columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
+            names = [part.split()[0] for part in _EVIDENCE.split(", ")]
+            yield pa.RecordBatch.from_arrays([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names)
+
+    found = wanted.select("page_id", "text").mapInArrow(batches, _EVIDENCE)
+    write_table(found.orderBy("page_id", "place", "benchmark", "item"), table)
+    rows = read_table(session, table, _EVIDENCE)
+    counts = rows.agg(F.countDistinct("page_id"), F.countDistinct("benchmark", "item"), F.count("*")).collect()[0]
+    total = wanted.count()
+    return {
+        "in_": total,
+        "kept": total - counts[0],
+        "pages_with_matches": counts[0],
+        "items_matched": counts[1],
+        "matches": counts[2],
+        "items": len(index.items),
+        "items_too_short": len(index.ignored),
+        "dropped": {},
+    }
+
+
+def evidence(page_id: str, text: str, index: BenchmarkIndex) -> list[tuple[Any, ...]]:
+    """The matches of one page as rows, with what the rule does about them."""
+    matches = find(text, index)
+    if not matches:
+        return []
+    action = clean(text, matches, index.cfg).action
+    return [(page_id, m.benchmark, m.item, m.gram, m.place, m.end, m.rule, action) for m in matches]
+
+
+def export(
+    session: SparkSession,
+    pages: DataFrame,
+    *,
+    store: Store,
+    last_round: int,
+    rule: DecontaminateConfig,
+    cfg: ExportConfig,
+) -> dict[str, Any]:
+    """Write corpus/ (Parquet, JSONL.zst on request, README.md). Returns the stage's facts."""
+    final = read_table(session, store.round_dir(last_round) / "collected").select("page_id", "score")
+    spans = read_table(session, store.path / "contaminated", _EVIDENCE).groupBy("page_id")
+    rows = (
+        pages.join(final, "page_id")
+        .join(_first_rounds(session, store, last_round), "page_id")
+        .join(spans.agg(F.collect_list(F.struct("place", "end", "rule")).alias("spans")), "page_id", "left")
+    )
+    table = store.path / "corpus"
+    partial = fresh_partial(table)
+    names = [part.split()[0] for part in _CORPUS.split(", ")]
+
+    def batches(stream: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            yield _cleaned(batch, names, rule)
+
+    cleaned = rows.select(*names, "spans").mapInArrow(batches, _CORPUS)
+    cleaned.write.parquet(str(partial))
+    if cfg.jsonl:
+        parts = sorted(partial.glob("*.parquet"))
+        session.sparkContext.parallelize([str(part) for part in parts], max(1, len(parts))).foreach(write_jsonl)
+    corpus = session.read.schema(_CORPUS).parquet(str(partial))
+    facts = _facts(corpus, total=final.count())
+    write_text(partial / "README.md", card(facts, store))
+    write_json(partial / "facts.json", facts)
+    publish(partial, table)
+    return {
+        "in_": facts["collected"],
+        "kept": facts["pages"],
+        "tokens": facts["tokens"],
+        "dropped": {"contaminated": facts["collected"] - facts["pages"]} if facts["collected"] > facts["pages"] else {},
+    }
+
+
+def _cleaned(batch: pa.RecordBatch, names: list[str], rule: DecontaminateConfig) -> pa.RecordBatch:
+    """The corpus rows of a batch: contaminated segments cut out, contaminated pages gone."""
+    spans = batch.column("spans").to_pylist()
+    columns = {name: batch.column(name) for name in names}
+    if any(spans):
+        texts = batch.column("text").to_pylist()
+        tokens = batch.column("n_tokens").to_pylist()
+        for number, found in enumerate(spans):
+            if found:
+                matches = [Match("", "", "", one["place"], one["end"], one["rule"]) for one in found]
+                texts[number] = clean(texts[number], matches, rule).text
+                tokens[number] = estimate_tokens(texts[number] or "")
+        columns["text"], columns["n_tokens"] = pa.array(texts, pa.string()), pa.array(tokens, pa.int32())
+    out = pa.RecordBatch.from_arrays(list(columns.values()), names)
+    return out.filter(out.column("text").is_valid())
+
+
+def _first_rounds(session: SparkSession, store: Store, last_round: int) -> DataFrame:
+    """(page_id, first_round): the first round that collected each page."""
+    tables = [
+        read_table(session, store.round_dir(number) / "collected").select("page_id", F.lit(number).alias("number"))
+        for number in range(1, last_round + 1)
+    ]
+    union = tables[0]
+    for one in tables[1:]:
+        union = union.union(one)
+    return union.groupBy("page_id").agg(F.min("number").cast("int").alias("first_round"))
+
+
+def write_jsonl(part: str) -> None:
+    """A Parquet part of the corpus again as .jsonl.zst beside it."""
+    source = pq.ParquetFile(part)
+    target = Path(part).with_suffix("").with_suffix("")
+    with open(f"{target}.jsonl.zst", "wb") as raw, zstandard.ZstdCompressor(level=6).stream_writer(raw) as packed:
+        text = io.TextIOWrapper(packed, encoding="utf-8")
+        for batch in source.iter_batches():
+            for row in batch.to_pylist():
+                text.write(json.dumps(row, ensure_ascii=False) + "\n")
+        text.flush()
+
+
+def _facts(corpus: DataFrame, *, total: int) -> dict[str, Any]:
+    sums = corpus.agg(
+        F.count("*").alias("pages"),
+        F.coalesce(F.sum("n_tokens"), F.lit(0)).alias("tokens"),
+        F.coalesce(F.sum("formulas_kept"), F.lit(0)).alias("formulas"),
+        F.countDistinct("host").alias("hosts"),
+    ).collect()[0]
+    tokens = F.sum("n_tokens").alias("tokens")
+    languages = corpus.groupBy("language").agg(F.count("*").alias("pages"), tokens).collect()
+    hosts = corpus.groupBy("host").agg(F.count("*").alias("pages"), tokens).orderBy(F.desc("tokens"), "host").limit(20)
+    rounds = corpus.groupBy("first_round").agg(F.count("*").alias("pages"), tokens).orderBy("first_round").collect()
+    return {
+        "collected": total,
+        **sums.asDict(),
+        "languages": [row.asDict() for row in sorted(languages, key=lambda row: (-row["pages"], row["language"]))],
+        "top_hosts": [row.asDict() for row in hosts.collect()],
+        "first_rounds": [row.asDict() for row in rounds],
+    }
+
+
+def card(facts: dict[str, Any], store: Store) -> str:
+    """The corpus card: what it holds, how it was made, what its columns mean."""
+    config = store.manifest["config"]
+    decontaminated = store.stage("decontaminate") or {}
+
+    def table(head: tuple[str, ...], rows: list[dict[str, Any]], keys: tuple[str, ...]) -> str:
+        lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+        return "\n".join(lines + [f"| {' | '.join(_shown(row[key]) for key in keys)} |" for row in rows])
+
+    return f"""# Corpus of {store.path.name}
+
+{facts["pages"]:,} pages of {facts["hosts"]:,} hosts, {facts["tokens"]:,} tokens (estimated), {facts["formulas"]:,} formulas
+as LaTeX. Made by `pipelines/mine.py` of Motherlode {store.stage("dedup")["code_version"]} on {store.manifest["created"][:10]}
+(config hash {store.manifest["config_hash"]}); the whole configuration is in `../manifest.json`.
+
+Of {facts["collected"]:,} pages collected in the last round, {decontaminated.get("pages_with_matches", 0):,} matched one of
+{decontaminated.get("items", 0):,} benchmark texts ({config["decontaminate"]["rule"]["ngram"]}-gram exact, shorter texts as a whole;
+the {config["decontaminate"]["rule"]["remove"]} goes): evidence in `../contaminated/`. Near-duplicates at Jaccard
+{config["dedup"]["min_jaccard"]} are removed: `../duplicates/` names the page kept for each.
+
+## Languages
+
+{table(("language", "pages", "tokens"), facts["languages"], ("language", "pages", "tokens"))}
+
+## First collected in round
+
+{table(("round", "pages", "tokens"), facts["first_rounds"], ("first_round", "pages", "tokens"))}
+
+## Largest hosts
+
+{table(("host", "pages", "tokens"), facts["top_hosts"], ("host", "pages", "tokens"))}
+
+## Columns
+
+`text` holds formulas as LaTeX between `$` or `$$`. `score` is the last classifier's logit of P(math). `crawl`,
+`warc_file`, `warc_offset`, `warc_length` and `payload_digest` find the bytes that a page was made from.
+"""
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")

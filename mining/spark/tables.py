@@ -1,0 +1,74 @@
+"""Reading and writing the run's tables with Spark, whole or not at all."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from mining.errors import StoreError
+from mining.store import fresh_partial, publish, remove
+
+
+def read_table(session: SparkSession, path: Path, schema: pa.Schema | str | None = None) -> DataFrame:
+    """A table of the run directory; StoreError where it is absent or a file of it is damaged."""
+    if not path.exists():
+        raise StoreError(f"{path}: this table is missing; run the stage that makes it")
+    if isinstance(schema, pa.Schema):
+        return session.read.schema(from_arrow_schema(schema)).parquet(str(path))
+    reader = session.read.schema(schema) if schema else session.read
+    return reader.parquet(str(path))
+
+
+def check_parquet(path: Path) -> None:
+    """StoreError naming the first Parquet file under `path` whose footer cannot be read."""
+    for file in [path] if path.is_file() else sorted(path.glob("*.parquet")):
+        try:
+            pq.read_metadata(file)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{file}: damaged Parquet ({error}); delete this table and run its stage again") from None
+
+
+def write_table(frame: DataFrame, path: Path) -> None:
+    """Write a frame as a folder of Parquet files that appears when it is whole."""
+    partial = fresh_partial(path)
+    frame.write.parquet(str(partial))
+    publish(partial, path)
+
+
+def write_file(frame: DataFrame, path: Path) -> None:
+    """Write a sorted, moderate frame as one Parquet file."""
+    folder = fresh_partial(path)
+    frame.coalesce(1).write.parquet(str(folder))
+    parts = sorted(folder.glob("*.parquet"))
+    if len(parts) != 1:
+        raise StoreError(f"{folder}: {len(parts)} Parquet files where one was expected")
+    single = path.with_name(f"{path.name}.single.partial")
+    os.replace(parts[0], single)
+    remove(folder)
+    os.replace(single, path)
+
+
+def read_seed(session: SparkSession, files: Sequence[str]) -> DataFrame:
+    """(text, url, language) of JSON-lines seed files (plain, .gz, .zst as Spark reads them)."""
+    frame = session.read.schema("text string, url string, language string").json(list(files))
+    return frame.where("text is not null and length(trim(text)) > 0")
+
+
+def first_row_problem(path: Path, needed: Sequence[str]) -> str:
+    """What is wrong with the first row of a JSON-lines file, or an empty string."""
+    import fsspec
+
+    try:
+        with fsspec.open(str(path), "rt", compression="infer", encoding="utf-8") as file:
+            row = json.loads(file.readline() or "null")
+    except (OSError, ValueError, EOFError) as error:
+        return f"not JSON lines ({error})"
+    if not isinstance(row, dict):
+        return "empty or not JSON lines"
+    missing = [name for name in needed if name not in row]
+    return f"no field {missing[0]!r}" if missing else ""
