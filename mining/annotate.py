@@ -25,14 +25,13 @@ class RulesConfig:
 
     min_bound: float = 0.25
     """Lower Wilson bound of the collected share from which a proposed prefix is labelled math."""
-    max_share: float = 0.02
-    """Collected share up to which it is labelled not_math; between the two it stays unlabelled."""
     min_pages: int = 8
     """Prefixes with fewer pages stay unlabelled."""
     deny: list[str] = field(
-        default_factory=lambda: [r"/(tags?|category|categories|archives?|authors?|search|login|users?|page)/?$"]
+        default_factory=lambda: [r"/(tags|category|categories|archives?|authors?|search|login|users?|page)/?$"]
     )
-    """Regular expressions over the prefix; a match is labelled not_math."""
+    """Regular expressions over the prefix; a match is labelled not_math. (`/tag/` is not among them: the Stacks
+    project keeps its mathematics there.)"""
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,16 @@ class LabelsConfig:
 
 
 def by_rules(proposal: PrefixProposal, cfg: RulesConfig) -> tuple[str, str] | None:
-    """(label, reason) of one proposed prefix, None where the rules cannot tell."""
+    """(label, reason) of one prefix, None where the rules cannot tell.
+
+    A prefix of which nothing was collected says nothing: it may hold the kinds of mathematics that the classifier
+    does not know yet.
+    """
     for pattern in cfg.deny:
         if re.search(pattern, proposal.prefix):
             return NOT_MATH, f"pattern {pattern}"
-    if proposal.pages < cfg.min_pages:
-        return None
-    if proposal.bound >= cfg.min_bound:
+    if proposal.proposed and proposal.pages >= cfg.min_pages and proposal.bound >= cfg.min_bound:
         return MATH, f"{proposal.collected} of {proposal.pages} pages collected"
-    if proposal.share <= cfg.max_share:
-        return NOT_MATH, f"{proposal.collected} of {proposal.pages} pages collected"
     return None
 
 

@@ -203,7 +203,7 @@ def decode_body(body: bytes, fields: dict[str, str], max_bytes: int) -> bytes:
             import zstandard
 
             body = zstandard.ZstdDecompressor().stream_reader(body).read(max_bytes + 1)
-        elif encoding == "br" and not body[:64].lstrip()[:1] == b"<":
+        elif encoding == "br" and body[:64].lstrip()[:1] != b"<":
             from fastwarc.stream_io import BrotliReader
 
             body = BrotliReader(io.BytesIO(body)).read(max_bytes + 1)

@@ -22,7 +22,8 @@ def words(seed: int, count: int = 200) -> list[str]:
 def page(page_id: str, url: str, text: str, *, formulas: int = 0, date: str = "2024-01-01T00:00:00Z") -> dict:
     row = dict.fromkeys(PAGES_SCHEMA.names)
     return row | {
-        "page_id": page_id, "url": url, "text": text, "n_chars": len(text), "formulas_kept": formulas, "fetch_time": date,
+        "page_id": page_id, "url": url, "text": text, "n_chars": len(text), "formulas_kept": formulas,
+        "fetch_time": date,
     }  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def duplicates(spark, tmp_path: Path, pages: list[dict], partitions: int = 2) ->
 
 def test_each_kind_is_found_and_names_the_page_that_stays(spark, tmp_path: Path) -> None:
     base = words(1)
-    edited = base[:100] + ["changed"] + base[101:]
+    edited = [*base[:100], "changed", *base[101:]]
     found = duplicates(
         spark,
         tmp_path,
@@ -57,9 +58,12 @@ def test_worksheets_with_other_numbers_are_different_pages(spark, tmp_path: Path
         draw = random.Random(seed)
         return "\n".join(f"{i}. Compute {draw.randrange(100)} + {draw.randrange(100)} =" for i in range(1, 41))
 
-    assert duplicates(
-        spark, tmp_path, [page("a", "https://x.org/1", worksheet(1)), page("b", "https://x.org/2", worksheet(2))]
-    ) == {}
+    assert (
+        duplicates(
+            spark, tmp_path, [page("a", "https://x.org/1", worksheet(1)), page("b", "https://x.org/2", worksheet(2))]
+        )
+        == {}
+    )
 
 
 def test_the_page_with_more_formulas_then_more_text_then_newer_stays(spark, tmp_path: Path) -> None:

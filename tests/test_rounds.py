@@ -58,7 +58,7 @@ def test_overlap_counts_this_round_s_pages() -> None:
 def test_logit_of_a_half_is_zero_and_refuses_the_ends() -> None:
     assert logit(0.5) == 0.0
     assert logit(0.9) == pytest.approx(math.log(9))
-    with pytest.raises(ConfigError, match="1.5"):
+    with pytest.raises(ConfigError, match=r"1\.5"):
         logit(1.5)
 
 

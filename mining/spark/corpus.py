@@ -29,7 +29,7 @@ from mining.errors import ConfigError
 from mining.inputs import InputFile
 from mining.page import estimate_tokens
 from mining.spark.tables import read_table, write_table
-from mining.store import Store, fresh_partial, publish, write_json, write_text
+from mining.store import Store, code_version, fresh_partial, publish, write_json, write_text
 
 _EVIDENCE = "page_id string, benchmark string, item string, gram string, place int, end int, rule string, action string"
 _CORPUS = (
@@ -133,11 +133,10 @@ def export(
 
     cleaned = rows.select(*names, "spans").mapInArrow(batches, _CORPUS)
     cleaned.write.parquet(str(partial))
+    facts = _facts(session.read.schema(_CORPUS).parquet(str(partial)), total=final.count())
     if cfg.jsonl:
-        parts = sorted(partial.glob("*.parquet"))
-        session.sparkContext.parallelize([str(part) for part in parts], max(1, len(parts))).foreach(write_jsonl)
-    corpus = session.read.schema(_CORPUS).parquet(str(partial))
-    facts = _facts(corpus, total=final.count())
+        parts = [str(part) for part in sorted(partial.glob("*.parquet"))]
+        session.sparkContext.parallelize(parts, max(1, len(parts))).foreach(write_jsonl)
     write_text(partial / "README.md", card(facts, store))
     write_json(partial / "facts.json", facts)
     publish(partial, table)
@@ -219,16 +218,18 @@ def card(facts: dict[str, Any], store: Store) -> str:
         lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
         return "\n".join(lines + [f"| {' | '.join(_shown(row[key]) for key in keys)} |" for row in rows])
 
+    rule = config["decontaminate"]["rule"]
     return f"""# Corpus of {store.path.name}
 
-{facts["pages"]:,} pages of {facts["hosts"]:,} hosts, {facts["tokens"]:,} tokens (estimated), {facts["formulas"]:,} formulas
-as LaTeX. Made by `pipelines/mine.py` of Motherlode {store.stage("dedup")["code_version"]} on {store.manifest["created"][:10]}
-(config hash {store.manifest["config_hash"]}); the whole configuration is in `../manifest.json`.
+{facts["pages"]:,} pages of {facts["hosts"]:,} hosts, {facts["tokens"]:,} tokens (estimated),
+{facts["formulas"]:,} formulas as LaTeX. Made by `pipelines/mine.py` of Motherlode {code_version()} on
+{store.manifest["created"][:10]} (config hash {store.manifest["config_hash"]}); the whole configuration is in
+`../manifest.json`.
 
-Of {facts["collected"]:,} pages collected in the last round, {decontaminated.get("pages_with_matches", 0):,} matched one of
-{decontaminated.get("items", 0):,} benchmark texts ({config["decontaminate"]["rule"]["ngram"]}-gram exact, shorter texts as a whole;
-the {config["decontaminate"]["rule"]["remove"]} goes): evidence in `../contaminated/`. Near-duplicates at Jaccard
-{config["dedup"]["min_jaccard"]} are removed: `../duplicates/` names the page kept for each.
+Of {facts["collected"]:,} pages collected in the last round, {decontaminated.get("pages_with_matches", 0):,} matched
+one of {decontaminated.get("items", 0):,} benchmark texts ({rule["ngram"]}-gram exact, shorter texts as a whole; the
+{rule["remove"]} goes): evidence in `../contaminated/`. Near-duplicates at Jaccard {config["dedup"]["min_jaccard"]}
+are removed: `../duplicates/` names the page kept for each.
 
 ## Languages
 

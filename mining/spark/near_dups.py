@@ -5,6 +5,7 @@ then the smallest page_id. The rule looks at content only, so the result does no
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -120,7 +121,7 @@ def bucket_pairs(ids: list[str]) -> list[tuple[str, str]]:
     """Pairs of a bucket's sorted page_ids; linear in the bucket's size beyond a dozen pages."""
     if len(ids) <= _ALL_PAIRS_UP_TO:
         return [(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :]]
-    return [(ids[0], b) for b in ids[1:]] + list(zip(ids[1:], ids[2:], strict=False))
+    return [(ids[0], b) for b in ids[1:]] + list(pairwise(ids[1:]))
 
 
 def _shingle_batches(batches: Iterator[pa.RecordBatch], cfg: MinHashConfig) -> Iterator[pa.RecordBatch]:

@@ -82,8 +82,8 @@ def run_round(
     facts = {key: metrics[key] for key in ("collected", "collected_tokens", "new_pages", "candidates", "prefixes_math")}
     seconds = time.monotonic() - clock
     store.finish(
-        name, inputs_hash=inputs_hash, started=started, seconds=seconds, in_=metrics["pages"], kept=metrics["collected"],
-        dropped={}, overlap_last=share_before, **facts,
+        name, inputs_hash=inputs_hash, started=started, seconds=seconds, in_=metrics["pages"],
+        kept=metrics["collected"], dropped={}, overlap_last=share_before, **facts,
     )  # fmt: skip
     logger.info(
         "%s: done in %.1f s: %s of %s pages collected, %s new, overlap with the last round %s, %d candidate hosts, "

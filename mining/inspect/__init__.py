@@ -1,0 +1,1 @@
+"""Looking at a run: reads the tables through DuckDB, never through an engine."""
