@@ -136,7 +136,10 @@ def option_names(config_class: Any, prefix: str = "") -> list[str]:
 
 
 class _Parser(jsonargparse.ArgumentParser):
-    """jsonargparse with the nearest name in the message for an unknown option."""
+    """jsonargparse with the nearest name in the message for an unknown option, and no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         names = option_names(MineConfig)

@@ -17,6 +17,7 @@ a host, a candidate by Wilson's bound on its collected share; fastText's buckets
 
 import dataclasses
 import logging
+import re
 import sys
 
 from mining.config import MineConfig, load_config
@@ -58,7 +59,25 @@ def main() -> int:
     except MotherlodeError as error:
         sys.stderr.write(f"failed: {error}\n")
         return 1
+    except Exception as error:
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
+
+        if not isinstance(error, (Py4JError, PySparkException, OSError)):
+            raise
+        sys.stderr.write(f"failed: {first_cause(error)}\nwhat was finished is kept: run the same line again to go on\n")
+        return 1
     return 0
+
+
+def first_cause(error: Exception) -> str:
+    """The line of a Spark error that tells what happened: the Python worker's last, else Java's innermost cause."""
+    lines = [
+        line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("\t", "SQLSTATE"))
+    ]
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    python = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (python or causes or lines or [type(error).__name__])[-1]
 
 
 if __name__ == "__main__":

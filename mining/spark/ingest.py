@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import xxhash
 from pyspark.sql import SparkSession
 
+from mining.errors import ConfigError
 from mining.ingest import Dropped, IngestConfig, read_pages
 from mining.page import DROPPED_SCHEMA, PAGES_SCHEMA, Page
 
@@ -41,13 +42,18 @@ def ingest_file(uri: str, warc_file: str, crawl: str, *, pages_dir: str, dropped
     dropped = _Writer(Path(dropped_dir) / f"part-{name}.parquet", DROPPED_SCHEMA)
     reasons: dict[str, int] = {}
     tokens = 0
-    for row in read_pages(uri, warc_file=warc_file, crawl=crawl, cfg=cfg):
-        if isinstance(row, Page):
-            pages.add(row)
-            tokens += row.n_tokens
-        else:
-            dropped.add(row)
-            reasons[row.reason] = reasons.get(row.reason, 0) + 1
+    try:
+        for row in read_pages(uri, warc_file=warc_file, crawl=crawl, cfg=cfg):
+            if isinstance(row, Page):
+                pages.add(row)
+                tokens += row.n_tokens
+            else:
+                dropped.add(row)
+                reasons[row.reason] = reasons.get(row.reason, 0) + 1
+    except ConfigError as error:  # not a WARC, or gone: the other files go on
+        pages.discard()
+        dropped.discard()
+        return json.dumps({"warc_file": warc_file, "error": str(error)})
     pages.close()
     dropped.close()
     counts = {"warc_file": warc_file, "pages": pages.rows, "tokens": tokens, "dropped": reasons}
@@ -78,6 +84,10 @@ class _Writer:
         self._flush()
         self._writer.close()
         self._partial.replace(self._path)
+
+    def discard(self) -> None:
+        self._writer.close()
+        self._partial.unlink()
 
     def _flush(self) -> None:
         columns = {name: [_clean(getattr(row, name)) for row in self._buffer] for name in self._schema.names}

@@ -1,6 +1,7 @@
 """The stages of a run in their order: what each reads, when it is skipped, what it leaves behind."""
 
 import dataclasses
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -82,7 +83,8 @@ def check_changes(store: Store, cfg: MineConfig, inputs: Inputs) -> None:
         return
     before = store.manifest.get("config", {})
     wanted = stage_names(cfg)
-    changed = [line for line in _differences(before, dataclasses.asdict(cfg)) if line.split(".")[0] in _STAGE_OF]
+    after = json.loads(json.dumps(dataclasses.asdict(cfg)))  # tuples as the lists that the manifest has
+    changed = [line for line in _differences(before, after) if line.split(".")[0] in _STAGE_OF]
     stages = {_STAGE_OF[line.split(".")[0]] for line in changed}
     expected = Run(store, None, cfg, inputs)  # type: ignore[arg-type]
     if "ingest" in wanted and "ingest" in done and done["ingest"]["inputs_hash"] != expected.ingest_hash():
@@ -217,7 +219,11 @@ class Run:
         pages = tokens = 0
         dropped: dict[str, int] = {}
         counts = ingest_files(self.session, todo, pages_dir=pages_dir, dropped_dir=dropped_dir, cfg=self.cfg.ingest)
+        unreadable = []
         for number, count in enumerate(counts, 1):
+            if "error" in count:
+                unreadable.append(count["error"])
+                continue
             pages += count["pages"]
             tokens += count["tokens"]
             for reason, n in count["dropped"].items():
@@ -226,6 +232,12 @@ class Run:
                 "ingest: %d of %d files, %s pages, %s dropped (%s)",
                 number, len(todo), f"{pages:,}", f"{sum(dropped.values()):,}", count["warc_file"],
             )  # fmt: skip
+        if unreadable:
+            raise ConfigError(
+                f"ingest: {len(unreadable)} of {len(todo)} files cannot be read:\n  "
+                + "\n  ".join(unreadable[:20])
+                + "\nmend them or leave them out of ingest.warcs, then run the same line again: the others are kept"
+            )
         if not pages:
             raise ShardError(
                 f"ingest: no page in {len(todo)} WARC files ({sum(dropped.values())} responses dropped: "

@@ -1,0 +1,1 @@
+"""Page bytes to text with formulas as delimited LaTeX."""

@@ -1,0 +1,41 @@
+"""What a mathematical character is called in LaTeX, and the names that LaTeX sets upright."""
+
+SYMBOLS = {
+    "α": "\\alpha", "β": "\\beta", "γ": "\\gamma", "δ": "\\delta", "ε": "\\varepsilon", "ϵ": "\\epsilon",
+    "ζ": "\\zeta", "η": "\\eta", "θ": "\\theta", "ϑ": "\\vartheta", "ι": "\\iota", "κ": "\\kappa", "λ": "\\lambda",
+    "μ": "\\mu", "µ": "\\mu", "ν": "\\nu", "ξ": "\\xi", "π": "\\pi", "ϖ": "\\varpi", "ρ": "\\rho", "ϱ": "\\varrho",
+    "σ": "\\sigma", "ς": "\\varsigma", "τ": "\\tau", "υ": "\\upsilon", "φ": "\\varphi", "ϕ": "\\phi", "χ": "\\chi",
+    "ψ": "\\psi", "ω": "\\omega", "Γ": "\\Gamma", "Δ": "\\Delta", "Θ": "\\Theta", "Λ": "\\Lambda", "Ξ": "\\Xi",
+    "Π": "\\Pi", "Σ": "\\Sigma", "Υ": "\\Upsilon", "Φ": "\\Phi", "Ψ": "\\Psi", "Ω": "\\Omega", "∂": "\\partial",
+    "∇": "\\nabla", "∞": "\\infty", "ℓ": "\\ell", "ℏ": "\\hbar", "ℜ": "\\Re", "ℑ": "\\Im", "ℵ": "\\aleph",
+    "∅": "\\emptyset", "∀": "\\forall", "∃": "\\exists", "∄": "\\nexists", "¬": "\\neg", "∑": "\\sum", "∏": "\\prod",
+    "∐": "\\coprod", "∫": "\\int", "∬": "\\iint", "∭": "\\iiint", "∮": "\\oint", "⋃": "\\bigcup", "⋂": "\\bigcap",
+    "⨁": "\\bigoplus", "⨂": "\\bigotimes", "⋁": "\\bigvee", "⋀": "\\bigwedge", "±": "\\pm", "∓": "\\mp",
+    "×": "\\times", "÷": "\\div", "·": "\\cdot", "⋅": "\\cdot", "∗": "*", "−": "-", "∘": "\\circ", "∙": "\\bullet",
+    "•": "\\bullet", "⊕": "\\oplus", "⊖": "\\ominus", "⊗": "\\otimes", "⊙": "\\odot", "∪": "\\cup", "∩": "\\cap",
+    "⊔": "\\sqcup", "⊓": "\\sqcap", "∨": "\\vee", "∧": "\\wedge", "∖": "\\setminus", "≤": "\\le", "≥": "\\ge",
+    "≠": "\\ne", "≡": "\\equiv", "≈": "\\approx", "∼": "\\sim", "≃": "\\simeq", "≅": "\\cong", "≢": "\\not\\equiv",
+    "∝": "\\propto", "≪": "\\ll", "≫": "\\gg", "≺": "\\prec", "≻": "\\succ", "⪯": "\\preceq", "⪰": "\\succeq",
+    "⩽": "\\leqslant", "⩾": "\\geqslant", "∈": "\\in", "∉": "\\notin", "∋": "\\ni", "⊂": "\\subset", "⊃": "\\supset",
+    "⊆": "\\subseteq", "⊇": "\\supseteq", "⊊": "\\subsetneq", "⊄": "\\not\\subset", "⊢": "\\vdash", "⊨": "\\models",
+    "⊥": "\\perp", "∥": "\\parallel", "∣": "|", "∤": "\\nmid", "∠": "\\angle", "△": "\\triangle", "□": "\\square",
+    "→": "\\to", "←": "\\leftarrow", "↔": "\\leftrightarrow", "⇒": "\\Rightarrow", "⇐": "\\Leftarrow",
+    "⇔": "\\Leftrightarrow", "⟶": "\\longrightarrow", "⟵": "\\longleftarrow", "⟷": "\\longleftrightarrow",
+    "⟹": "\\implies", "⟸": "\\impliedby", "⟺": "\\iff", "↦": "\\mapsto", "⟼": "\\longmapsto", "↪": "\\hookrightarrow",
+    "↠": "\\twoheadrightarrow", "↑": "\\uparrow", "↓": "\\downarrow", "⇀": "\\rightharpoonup",
+    "⇌": "\\rightleftharpoons", "…": "\\dots", "⋯": "\\cdots", "⋮": "\\vdots", "⋱": "\\ddots", '′': "'", '″': "''",
+    '‴': "'''", "⟨": "\\langle", "⟩": "\\rangle", "〈": "\\langle", "〉": "\\rangle", "⌊": "\\lfloor", "⌋": "\\rfloor",
+    "⌈": "\\lceil", "⌉": "\\rceil", "‖": "\\|", "∴": "\\therefore", "∵": "\\because", "√": "\\surd", "†": "\\dagger",
+    "‡": "\\ddagger", "⋆": "\\star", "★": "\\star", "◯": "\\bigcirc", "⊤": "\\top", "≜": "\\triangleq", "≔": ":=",
+    "°": "^{\\circ}", "ı": "\\imath", "ȷ": "\\jmath", "≲": "\\lesssim", "≳": "\\gtrsim", "⋉": "\\ltimes",
+    "⋊": "\\rtimes", "⊲": "\\lhd", "⊳": "\\rhd", "⊴": "\\unlhd", "∁": "\\complement", "%": "\\%", "#": "\\#",
+    "&": "\\&", "$": "\\$", "_": "\\_", "{": "\\{", "}": "\\}", "~": "\\sim", "ℝ": "\\mathbb{R}", "ℂ": "\\mathbb{C}",
+    "ℕ": "\\mathbb{N}", "ℤ": "\\mathbb{Z}", "ℚ": "\\mathbb{Q}", "ℙ": "\\mathbb{P}", "ℒ": "\\mathcal{L}",
+    "ℋ": "\\mathcal{H}", "ℱ": "\\mathcal{F}", "𝔼": "\\mathbb{E}", "℘": "\\wp", "|": "|", "\\": "\\backslash",
+}  # fmt: skip
+
+FUNCTIONS = frozenset((
+    "sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "arcsin", "arccos", "arctan", "exp",
+    "log", "ln", "lg", "lim", "limsup", "liminf", "max", "min", "sup", "inf", "det", "dim", "ker", "gcd", "deg",
+    "arg", "hom", "Pr",
+))  # fmt: skip

@@ -1,0 +1,170 @@
+"""A page's main text survives, its furniture goes, and no page can hang or crash the worker."""
+
+import contextlib
+import random
+import time
+from pathlib import Path
+
+import pytest
+from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+from mining.errors import RecordError
+from mining.html.charset import decode
+from mining.html.extract import ExtractConfig, extract
+
+CFG = ExtractConfig()
+QUESTION = (Path(__file__).parent / "fixtures" / "html" / "question.html").read_text()
+
+
+def text_of(body: str) -> str:
+    return extract(f"<html><body>{body}</body></html>", "https://example.org/", CFG).text
+
+
+def test_question_page_comes_out_whole():
+    page = extract(QUESTION, "https://example.org/q/7", CFG)
+    assert page.title == "Why is the derivative of x^2 equal to 2x? - Maths Answers"
+    for part in (
+        "# Why is the derivative of $x^{2}$ equal to 2x?"[2:],
+        "for $f(x) = x^2$ the derivative is $f'(x) = 2x$, and I paid $5 for a book and $7 for another",
+        "\n$$f'(x) = \\lim_{h \\to 0} \\frac{(x+h)^2 - x^2}{h}$$\n",
+        "\n$$\\lim_{h \\to 0} (2x + h) = 2x.$$\n",
+        "x\tf(x)\tslope\n1\t1\t2\n3\t9\t6",
+        'for x in $VALUES; do echo "\\(x\\) is $x"; done',
+        "Divide by $h$.",
+    ):
+        assert part in page.text
+
+
+def test_furniture_of_the_question_page_goes():
+    text = extract(QUESTION, "https://example.org/q/7", CFG).text
+    for part in ("cookies", "Accept all", "Users", "magnets", "Copyright", "Privacy", "MathJax ="):
+        assert part not in text
+
+
+def test_question_page_counts_its_formulas():
+    page = extract(QUESTION, "https://example.org/q/7", CFG)
+    # Inline: f(x)=x^2, f'(x)=2x, h, h; display: the quotient and its limit; one sup in the heading.
+    assert page.formulas_by_kind == {"delimited": (6, 6), "sup_sub": (1, 1)}
+
+
+def test_headings_lists_and_lines_survive():
+    text = text_of("<h2>Proof</h2><p>First<br>second</p><ol><li>one</li><li>two</li></ol><p>End of proof.</p>")
+    assert text.split("\n")[:4] == ["Proof", "", "First", "second"]
+    assert "1. one" in text and "2. two" in text
+
+
+def test_short_list_that_main_content_drops_is_kept():
+    items = "".join(f"<li>Exercise {n}: find the root of the polynomial.</li>" for n in range(1, 4))
+    assert text_of(f"<h1>Sheet</h1><ul>{items}</ul>").count("Exercise") == 3
+
+
+def test_text_without_main_content_keeps_everything():
+    cfg = ExtractConfig(main_content=False)
+    body = "<html><body><h1>A</h1><p>First.</p><p>Second.</p></body></html>"
+    assert extract(body, "u", cfg).text == "A\n\nFirst.\n\nSecond."
+
+
+def test_output_is_cut_at_a_line():
+    cfg = ExtractConfig(max_text_chars=50)
+    page = "<html><body>" + "<p>Ten words of text stand in this one line here.</p>" * 5 + "</body></html>"
+    assert extract(page, "u", cfg).text == "Ten words of text stand in this one line here."
+
+
+def test_invisible_and_icon_characters_go():
+    assert text_of("<p>so\u00adft\u200b \u00a0space \ue88e\x07end of the line</p>") == "soft  space end of the line"
+
+
+BOMBS = {
+    "too_deep": "<div>" * 300_000,
+    "too_many_nodes": "<b></b>" * 300_000,
+    "too_many_attributes": "<div " + " ".join(f"a{n}=1" for n in range(50_000)) + ">x</div>",
+    "too_large": "x" * (CFG.max_bytes + 1),
+}
+
+
+@pytest.mark.parametrize("reason", BOMBS)
+def test_bomb_is_counted_not_fatal(reason):
+    started = time.process_time()
+    with pytest.raises(RecordError) as caught:
+        extract(f"<html><body>{BOMBS[reason]}", "https://example.org/", CFG)
+    assert caught.value.reason == reason
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<div>" * 2_500 + "deep",
+        "<span class='katex'>" * 1_500 + "deep",
+        "<math>" + "<mfrac>" * 900 + "<mi>x</mi>",
+        "x" + "<sup>2" * 1_500,
+        "<script src='MathJax.js'></script><p>" + "\\( " * 60_000,
+        "<script src='MathJax.js'></script><p>" + "{$$a " * 15_000,
+        "<script src='MathJax.js?config=AM_HTMLorMML'></script><p>" + "`((((a" * 10_000,
+        "<pre>" + " " * 500_000 + "x",
+        "<table><tr><td colspan=999999999999>a</td></tr></table>",
+        "<p>" + "(a)<sup>2</sup>" * 8_000,
+        "<script" * 20_000,
+    ],
+    ids=["div", "katex", "mfrac", "sup", "openers", "braces", "ticks", "spaces", "colspan", "brackets", "scripts"],
+)
+def test_hostile_page_takes_linear_time(body):
+    started = time.process_time()
+    with contextlib.suppress(RecordError):
+        extract(f"<html><body>{body}", "https://example.org/", CFG)
+    assert time.process_time() - started < 4
+
+
+def test_broken_copies_of_a_page_never_raise_another_error():
+    rng = random.Random(5)
+    pieces = [
+        "<math>",
+        "<sub>",
+        "</sup>",
+        "$",
+        "$$",
+        "\\(",
+        "\\[",
+        "{",
+        "}",
+        '"',
+        "<table>",
+        "\x00",
+        "<script>",
+        "&#x10F000;x",
+    ]
+    for _ in range(150):
+        page = QUESTION
+        for _ in range(rng.randint(1, 12)):
+            at = rng.randrange(len(page))
+            page = page[:at] + rng.choice(pieces) * rng.choice((1, 1, 20)) + page[at + rng.randint(0, 60) :]
+        found = extract(page, "u", CFG)
+        assert found.formulas_kept <= found.formulas_found
+        assert not any("\U0010f000" <= char <= "\U0010f1ff" for char in found.text)
+
+
+def test_empty_page_is_empty_text():
+    found = extract("", "u", CFG)
+    assert (found.title, found.text, found.formulas_found, found.formulas_by_kind) == ("", "", 0, {})
+
+
+@pytest.mark.real
+def test_real_crawl_file_raises_only_record_errors(real_data):
+    path = sorted((real_data / "web").glob("part-*.warc.gz"))[-1]
+    num_pages = num_refused = found = kept = 0
+    for record in ArchiveIterator(str(path), record_types=WarcRecordType.response):
+        headers = record.http_headers
+        if headers is None or headers.status_code != 200 or "html" not in (headers.get("Content-Type") or "html"):
+            continue
+        num_pages += 1
+        try:
+            html, _ = decode(record.reader.read(), http_content_type=headers.get("Content-Type"))
+            page = extract(html, record.headers["WARC-Target-URI"], CFG)
+        except RecordError:
+            num_refused += 1
+            continue
+        found += page.formulas_found
+        kept += page.formulas_kept
+    assert num_pages > 500
+    assert num_refused < 0.01 * num_pages
+    assert kept > 0.95 * found > 0
