@@ -212,7 +212,7 @@ def decode_body(body: bytes, fields: dict[str, str], max_bytes: int) -> bytes:
 
 def _dechunk(body: bytes) -> bytes:
     """The chunks joined; a body that does not start with a chunk size is returned as it is."""
-    out = []
+    out: list[bytes] = []
     position = 0
     while True:
         line_end = body.find(b"\r\n", position, position + 64)

@@ -10,7 +10,8 @@ Up to 1,000,000 pages, streamed; the same seed and sizes give the same bytes, wh
 
     OUT/web/part-00000.warc.gz ...   OUT/web/hosts.tsv         host, path_prefix, language, label, kind ...
     OUT/web/truth.jsonl              one row a page, in the order of the files
-    OUT/seed/{positive,negative}.jsonl.gz    OUT/benchmarks/toy-arith{,-zh}.test.jsonl.gz    OUT/problems/{sft,rl}.jsonl
+    OUT/seed/{positive,negative}.jsonl.gz    OUT/benchmarks/toy-arith{,-zh}.test.jsonl.gz
+    OUT/problems/{sft,rl,eval}.jsonl         eval: the benchmark problems again, with their solutions
 
 A row of truth: url, label (math | nonmath), language, kind, duplicate_of, duplicate_kind (exact | near | url | mirror |
 print), edit_share (near copies), contaminated_with (benchmark item), stratum, oddity (what is wrong with a record that
@@ -305,6 +306,7 @@ def _write_side_files(cfg: ToyWebConfig) -> None:
     negative = [_seed_row(general[i % len(general)], rng, i) for i in range(NUM_SEED_NEGATIVE)]
     _write_lines(cfg.out / "seed" / "positive.jsonl.gz", positive)
     _write_lines(cfg.out / "seed" / "negative.jsonl.gz", negative)
+    held_out = []
     for language, name in BENCHMARKS.items():
         # Without solutions: their last steps ("33 + 7 = 40. The answer is") are everybody's.
         rows = [
@@ -312,6 +314,8 @@ def _write_side_files(cfg: ToyWebConfig) -> None:
             for item, problem in problems.benchmark[language].items()
         ]
         _write_lines(cfg.out / "benchmarks" / f"{name}.test.jsonl.gz", rows)
+        held_out += [{"id": item, **asdict(problem)} for item, problem in problems.benchmark[language].items()]
+    _write_lines(cfg.out / "problems" / "eval.jsonl", held_out)
     for name, size in (("sft", NUM_SFT), ("rl", NUM_RL)):
         rows = _draw_problems(problems, rng, size, name=f"toy-{name}")
         _write_lines(cfg.out / "problems" / f"{name}.jsonl", rows)

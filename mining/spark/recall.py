@@ -69,8 +69,8 @@ def training_set(
     parts = [seeds]
     excluded: DataFrame | None = None
     if collected_last is not None and last_scores is not None:
-        marked = label_pages(pages, labels)
-        under_math = marked.where(F.col("label") == "math").select("page_id")
+        # Used four times below; ids only, so it is cheap to hold.
+        under_math = label_pages(pages, labels).where(F.col("label") == "math").select("page_id").persist()
         fresh = under_math.join(collected_last, "page_id", "left_anti")
         if last_positives is not None:
             still = last_positives.join(under_math, "page_id", "left_semi")
@@ -249,8 +249,15 @@ def domain_table(scores: DataFrame, collected: DataFrame, last: DataFrame | None
     else:
         before = last.select("host", F.col("collected").alias("prev_collected"))
         joined = joined.join(before, "host", "left")
-    bound = F.udf(lambda k, n: wilson_lower(k, n, cfg.z), "double")
-    candidate = F.udf(lambda *counts: is_candidate(DomainStats(*counts), cfg), "boolean")
+
+    def bound_of(collected: int, pages: int) -> float:
+        return wilson_lower(collected, pages, cfg.z)
+
+    def decide(pages: int, collected: int, prefix_pages: int, prefix_collected: int) -> bool:
+        return is_candidate(DomainStats(pages, collected, prefix_pages, prefix_collected), cfg)
+
+    bound = F.udf(bound_of, "double")
+    candidate = F.udf(decide, "boolean")
     return (
         joined.withColumn("share", F.col("collected") / F.col("pages"))
         .withColumn("bound", bound("collected", "pages"))

@@ -59,12 +59,12 @@ def read_seed(session: SparkSession, files: Sequence[str]) -> DataFrame:
     return frame.where("text is not null and length(trim(text)) > 0")
 
 
-def first_row_problem(path: Path, needed: Sequence[str]) -> str:
+def first_row_problem(path: str, needed: Sequence[str]) -> str:
     """What is wrong with the first row of a JSON-lines file, or an empty string."""
     import fsspec
 
     try:
-        with fsspec.open(str(path), "rt", compression="infer", encoding="utf-8") as file:
+        with fsspec.open(path, "rt", compression="infer", encoding="utf-8") as file:
             row = json.loads(file.readline() or "null")
     except (OSError, ValueError, EOFError) as error:
         return f"not JSON lines ({error})"
