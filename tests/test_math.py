@@ -88,7 +88,8 @@ CASES = [
     ("MathML display", f"<p>The {mathml(X_SQUARED, display=True)} term.</p>", "", "The\n$$x^{2}$$\nterm."),
     (
         "MathML in cells",
-        f"<table><tr><td>square</td><td>{mathml(X_SQUARED)}</td><td>{mathml('<mi>y</mi>', display=True)}</td></tr></table>",
+        f"<table><tr><td>square</td><td>{mathml(X_SQUARED)}</td>"
+        f"<td>{mathml('<mi>y</mi>', display=True)}</td></tr></table>",
         "",
         "square\t$x^{2}$\t$$y$$",
     ),

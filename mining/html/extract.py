@@ -30,7 +30,7 @@ class ExtractConfig:
     """Longer pages are dropped (`too_large`); Common Crawl cuts at 1 MiB."""
     max_nodes: int = 400_000
     """Pages with more tags are dropped (`too_many_nodes`)."""
-    max_depth: int = 3_000
+    max_depth: int = 1_500
     """Pages that nest deeper are dropped (`too_deep`): parsing takes quadratic time in the depth."""
     max_attributes: int = 2_000
     """Attributes of one tag; more are dropped with the page (`too_many_attributes`), quadratic time again."""
@@ -58,13 +58,16 @@ class Extraction:
     """(found, kept) for each kind of `delimiters.KINDS` that the page has."""
 
 
+# Whole names where a part would hit the page itself: NexT blogs wrap everything in "sidebar-position-left", and "toc"
+# is in "protocol" and "stock".
 _BOILERPLATE = (
-    "nav", "footer", "aside", "form", "button", "dialog", '[role="navigation"]', '[role="search"]',
-    '[role="contentinfo"]', '[role="banner"]', '[aria-hidden="true"]', '[id*="cookie"]', '[class*="cookie"]',
-    '[class*="consent"]', '[class*="share"]', '[class*="social"]', '[class*="breadcrumb"]', '[class*="pagination"]',
-    '[class*="sidebar"]', '[id*="sidebar"]', '[class*="navbar"]', '[class*="nav-"]', '[class*="menu"]', '[id*="menu"]',
-    '[class*="footer"]', '[id*="footer"]', '[class*="toc"]', '[id*="toc"]', ".related", "#searchbox", ".post-nav",
-    ".advert", '[class*="banner"]',
+    "nav", "footer", "aside", "form", "button", "dialog", '[role="navigation"]', '[role="contentinfo"]',
+    '[aria-hidden="true"]', '[class*="consent"]', '[id*="cookie"]', '[class*="cookie"]', '[class*="share"]',
+    '[class*="social"]', '[class*="breadcrumb"]', '[class*="pagination"]', '[class*="navbar"]', '[class*="menu"]',
+    '[id*="menu"]', '[class*="footer"]', '[id*="footer"]', '[class*="banner"]', ".sidebar", "#sidebar",
+    ".sphinxsidebar", ".sidebar-inner", ".sidebar-toggle", '[class$="-sidebar"]', '[id$="-sidebar"]', ".toc", "#toc",
+    "#TOC", '[class*="toc-"]', '[id*="-toc"]', '[class$="toctree"]', ".toctree-wrapper", ".post-nav", ".nav-links",
+    ".related", "#searchbox", ".advert",
 )  # fmt: skip
 _ALWAYS_OUT = (
     ".headerlink", ".skip-link", ".anchorjs-link", ".header-anchor", ".heading-anchor", ".sr-only", ".visually-hidden",
@@ -80,8 +83,8 @@ _TEXT_KINDS = ("delimited", "environment", "sup_sub")
 _SHORT_TEXT = 600
 # A typesetter's own configuration names about so many pairs of delimiters.
 _CONFIG_OPENERS = 4
+_SMALL_PAGE = 200_000
 _DEPTH_STEP = 16_384
-_PLAIN_DEPTH = 3_000
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
 _CELL_GAP = re.compile(r"(?<=\S)\t\t+(?=\S)")
@@ -161,9 +164,9 @@ def _check_limits(html: str, url: str, cfg: ExtractConfig) -> None:
     num_tags = html.count("<")
     if num_tags > cfg.max_nodes:
         raise RecordError("too_many_nodes", f"{url}: {num_tags} tags, the limit is max_nodes={cfg.max_nodes}")
-    if num_tags > cfg.max_depth and (depth := _depth_bound(html)) > cfg.max_depth:
+    if num_tags > cfg.max_depth and (depth := _depth_bound(html, cfg.max_depth)) > cfg.max_depth:
         raise RecordError("too_deep", f"{url}: {depth} open elements, the limit is max_depth={cfg.max_depth}")
-    if len(html) > 10 * cfg.max_attributes and html.count("=") > 3 * num_tags + cfg.max_attributes:
+    if len(html) > _SMALL_PAGE and html.count("=") > 3 * num_tags + cfg.max_attributes:
         most = max((tag.count("=") for tag in html.split("<")[1:]), default=0)
         if most > cfg.max_attributes and any(_attributes(tag) > cfg.max_attributes for tag in html.split("<")):
             raise RecordError("too_many_attributes", f"{url}: a tag has more than max_attributes={cfg.max_attributes}")
@@ -173,8 +176,8 @@ def _attributes(tag: str) -> int:
     return tag.partition(">")[0].count("=") if tag[:1].isalpha() else 0
 
 
-def _depth_bound(html: str) -> int:
-    """An upper bound of the nesting: by counting opened and closed tags, exactly only where that says much."""
+def _depth_bound(html: str, limit: int) -> int:
+    """An upper bound of the nesting: by counting opened and closed tags, exactly only where that passes the limit."""
     depth = bound = 0
     for start in range(0, len(html), _DEPTH_STEP):
         part = html[start : start + _DEPTH_STEP]
@@ -182,7 +185,7 @@ def _depth_bound(html: str) -> int:
         num_opened = part.count("<") - num_closed
         bound = max(bound, depth + num_opened)
         depth = max(0, depth + num_opened - num_closed)
-    return bound if bound <= _PLAIN_DEPTH else _deepest(html)
+    return bound if bound <= limit else _deepest(html)
 
 
 def _deepest(html: str) -> int:
@@ -210,10 +213,11 @@ def _without_scripts(html: str) -> str:
 
 def _clean(text: str, max_chars: int = 1_000) -> str:
     """The text with plain spaces, one blank line at most between paragraphs, and no more than `max_chars`."""
-    for odd, plain in _ODD_SPACES.items():
-        if odd in text:
+    # Odd spaces and control characters are what `isprintable` denies, and most pages have none.
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        for odd, plain in _ODD_SPACES.items():
             text = text.replace(odd, plain)
-    text = _CONTROL.sub("", text)
+        text = _CONTROL.sub("", text)
     if "\t\t" in text:
         text = _CELL_GAP.sub("\t", text)
     if " \n" in text or "\t\n" in text:
