@@ -220,7 +220,7 @@ def above_cut(scores: DataFrame, cut: tuple[float, str]) -> DataFrame:
 
 def with_url_key(frame: DataFrame) -> DataFrame:
     """The frame with its canonical URL."""
-    return frame.withColumn("url_key", F.udf(canonical_url, "string")("url"))
+    return frame.withColumn("url_key", F.udf(canonical_url, "string", useArrow=False)("url"))
 
 
 def domain_table(scores: DataFrame, collected: DataFrame, last: DataFrame | None, cfg: DomainConfig) -> DataFrame:
@@ -233,7 +233,7 @@ def domain_table(scores: DataFrame, collected: DataFrame, last: DataFrame | None
         F.sum(F.col("is_collected") * F.col("n_tokens")).alias("collected_tokens"),
         F.avg("score").alias("mean_score"),
     )
-    section = F.udf(_first_section, "string")("url")
+    section = F.udf(_first_section, "string", useArrow=False)("url")
     sections = marked.groupBy("host", section.alias("section")).agg(
         F.count("*").alias("prefix_pages"), F.sum("is_collected").alias("prefix_collected")
     )
@@ -256,8 +256,8 @@ def domain_table(scores: DataFrame, collected: DataFrame, last: DataFrame | None
     def decide(pages: int, collected: int, prefix_pages: int, prefix_collected: int) -> bool:
         return is_candidate(DomainStats(pages, collected, prefix_pages, prefix_collected), cfg)
 
-    bound = F.udf(bound_of, "double")
-    candidate = F.udf(decide, "boolean")
+    bound = F.udf(bound_of, "double", useArrow=False)
+    candidate = F.udf(decide, "boolean", useArrow=False)
     return (
         joined.withColumn("share", F.col("collected") / F.col("pages"))
         .withColumn("bound", bound("collected", "pages"))

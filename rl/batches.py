@@ -1,0 +1,140 @@
+"""Rows of tokens, and their micro-batches: sorted by length, filled to a token budget, one flat vector a step."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Row(Protocol):
+    """Anything with a prompt and a completion; only completion tokens are scored."""
+
+    @property
+    def prompt_ids(self) -> Sequence[int]: ...
+    @property
+    def completion_ids(self) -> Sequence[int]: ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """A demonstration, or a block of running text (then `prompt_ids` is its first token)."""
+
+    prompt_ids: Sequence[int]
+    completion_ids: Sequence[int]
+
+
+@dataclass
+class Rollout:
+    """One sampled completion with what is known about it."""
+
+    prompt_ids: Sequence[int]
+    completion_ids: list[int]
+    """With the end token, where it was reached."""
+    sampling_logprobs: list[float]
+    """Log-probability of each completion token under the sampler, at its temperature."""
+    finished: bool
+    """False: cut at max_new_tokens."""
+    group: int = 0
+    """Index of its prompt in the step."""
+    reward: float = float("nan")
+    """NaN: the grade is missing (the grader crashed), and the row is left out."""
+    advantage: float = 0.0
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some rows of a step, padded on the right."""
+
+    input_ids: Tensor
+    """(B, L). Padding follows every real token, so causal attention needs no mask."""
+    positions: Tensor
+    """(N,) index into the B * L hidden states: those that predict a completion token."""
+    targets: Tensor
+    """(N,) the completion tokens."""
+    flat: Tensor
+    """(N,) index of each completion token in the step's flat token vectors."""
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        return MicroBatch(
+            self.input_ids.to(device), self.positions.to(device), self.targets.to(device), self.flat.to(device)
+        )
+
+
+def lengths(rows: Sequence[Row]) -> Tensor:
+    """Completion lengths, (rows,)."""
+    return torch.tensor([len(row.completion_ids) for row in rows], dtype=torch.long)
+
+
+def per_token(values: Tensor, row_lengths: Tensor) -> Tensor:
+    """One value a row, (rows,), repeated over the row's completion tokens, (T,): the layout of the flat vectors."""
+    return values.repeat_interleave(row_lengths)
+
+
+def sequence_weights(row_lengths: Tensor, *, num_rows: int) -> Tensor:
+    """1 / (|o_i| * num_rows) for each token, (T,): the mean over rows of the mean over tokens (DeepSeekMath Eq. 3).
+
+    `num_rows` counts the rows of the whole step, over all ranks and with those that are left out for zero advantage.
+    """
+    return per_token(1.0 / (row_lengths.double() * num_rows), row_lengths)
+
+
+def token_weights(row_lengths: Tensor, *, num_tokens: int) -> Tensor:
+    """1 / num_tokens for each token, (T,): the mean over all completion tokens of the step, over all ranks."""
+    return torch.full((int(row_lengths.sum()),), 1.0 / num_tokens, dtype=torch.float64)
+
+
+def micro_batches(rows: Sequence[Row], *, token_budget: int, pad_id: int) -> list[MicroBatch]:
+    """All rows in micro-batches of at most `token_budget` tokens with padding; a longer row comes alone.
+
+    Longest first, so that the largest allocation happens at once and padding stays small.
+    """
+    row_lengths = lengths(rows)
+    starts = (row_lengths.cumsum(0) - row_lengths).tolist()
+    total = [len(row.prompt_ids) + len(row.completion_ids) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: (-total[index], index))
+    batches = []
+    while order:
+        size = max(1, token_budget // total[order[0]])
+        chosen, order = order[:size], order[size:]
+        batches.append(_collate(rows, chosen, starts=starts, width=total[chosen[0]], pad_id=pad_id))
+    return batches
+
+
+def _collate(
+    rows: Sequence[Row], chosen: Sequence[int], *, starts: Sequence[int], width: int, pad_id: int
+) -> MicroBatch:
+    input_ids = torch.full((len(chosen), width), pad_id, dtype=torch.long)
+    positions, targets, flat = [], [], []
+    for place, index in enumerate(chosen):
+        prompt, completion = rows[index].prompt_ids, rows[index].completion_ids
+        if not prompt:
+            raise ValueError(f"row {index} has no prompt: its first completion token has nothing to be predicted from")
+        input_ids[place, : len(prompt) + len(completion)] = torch.tensor([*prompt, *completion])
+        first = place * width + len(prompt) - 1
+        positions.append(torch.arange(first, first + len(completion)))
+        targets.append(torch.tensor(completion, dtype=torch.long))
+        flat.append(torch.arange(starts[index], starts[index] + len(completion)))
+    return MicroBatch(input_ids, torch.cat(positions), torch.cat(targets), torch.cat(flat))
+
+
+def indices_of_step(count: int, step: int, *, batch_size: int, seed: int) -> list[int]:
+    """The places, out of `count`, that step `step` (from 0) takes: each pass in an order drawn from (seed, pass).
+
+    A function of its arguments alone, so a resumed run needs no cursor.
+    """
+    taken = []
+    for place in range(step * batch_size, (step + 1) * batch_size):
+        epoch, index = divmod(place, count)
+        taken.append(_order(count, seed, epoch)[index])
+    return taken
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> tuple[int, ...]:
+    order = list(range(count))
+    random.Random(f"{seed} {epoch}").shuffle(order)
+    return tuple(order)

@@ -1,0 +1,48 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from rl.chat import completion, few_shot_prompt, prompt
+from rl.errors import ConfigError
+from rl.problems import Problem, read_problems
+
+LINE = '{"id": "a", "question": "1 + 1?", "answer": 2, "solution": "1 + 1 = 2", "language": "en", "split": "test"}\n'
+
+
+def test_plain_and_gzipped_files_are_read_and_limited_each(tmp_path: Path) -> None:
+    plain, zipped = tmp_path / "one.jsonl", tmp_path / "two.test.jsonl.gz"
+    plain.write_text(LINE + "\n" + LINE)
+    with gzip.open(zipped, "wt", encoding="utf-8") as file:
+        file.write('{"question": "十加一？", "answer": "11", "language": "zh"}\n')
+    problems = read_problems(f"{plain}, {zipped}", limit=1)
+    assert problems == [
+        Problem("a", "1 + 1?", "2", "1 + 1 = 2", "en", "one"),
+        Problem("two/1", "十加一？", "11", "", "zh", "two"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no problems in it"),
+        ("{oops\n", "x.jsonl:1: not JSON"),
+        (LINE + '{"question": "?"}\n', "x.jsonl:2: no answer and no solution"),
+        ("[1]\n", "x.jsonl:1: no question"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_problems(str(path), need_solution=True)
+
+
+def test_prompt_forms() -> None:
+    assert prompt("1 + 1?", template="plain") == "1 + 1?\n"
+    deepseek = "User: 1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.\n\nAssistant:"
+    assert prompt("1 + 1?", template="deepseek") == deepseek
+    assert "请通过逐步推理" in prompt("一加一？", template="deepseek", language="zh")
+    assert completion("so 2", template="deepseek") == " so 2"
+    problem = Problem("a", "1 + 1?", "2", "It is 2.")
+    assert few_shot_prompt(problem, [problem], template="plain") == "1 + 1?\nIt is 2.\n\n1 + 1?\n"
