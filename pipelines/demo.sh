@@ -37,7 +37,7 @@ base "$run/pages" "$models/base-unmined" > "$models/base-unmined.log" 2>&1 & unm
 wait $mined
 wait $unmined || { cat "$models/base-unmined.log"; exit 1; }
 
-say "4. supervised fine-tuning on 600 worked problems"
+say "4. supervised fine-tuning on 2,000 worked problems"
 python rl/train_sft.py --config configs/rl/sft.yaml --model "$models/base-mined/model" --data "$web/problems/sft.jsonl" \
   --out_dir "$models/sft"
 

@@ -61,7 +61,7 @@ HOST_COLUMNS = (
     "math_like_share",
 )  # fmt: skip
 NUM_BENCHMARK_ITEMS = 400
-NUM_SFT, NUM_RL = 600, 4000
+NUM_SFT, NUM_RL = 2000, 4000
 NUM_SEED_POSITIVE, NUM_SEED_NEGATIVE = 450, 300
 MAX_PAGES = 1_000_000
 _LEAK_SHARE = {"school": 0.08, "zh_school": 0.08, "qa": 0.08}

@@ -133,5 +133,9 @@ def _draw(logits: Tensor, *, temperature: float, generator: torch.Generator) -> 
     if temperature == 0:
         tokens = log_all.argmax(dim=-1)
     else:
-        tokens = torch.multinomial(log_all.exp().cpu(), 1, generator=generator).squeeze(1).to(logits.device)
+        # inverse of the distribution function: torch.multinomial draws B * V numbers for it and took half the time
+        reached = log_all.exp().cumsum(dim=-1, dtype=torch.float64)  # (B, V)
+        drawn = torch.rand(len(logits), generator=generator, dtype=torch.float64).to(logits.device)
+        tokens = torch.searchsorted(reached, (drawn * reached[:, -1])[:, None], right=True).squeeze(1)
+        tokens = tokens.clamp(max=logits.shape[1] - 1)
     return tokens, log_all.gather(1, tokens[:, None]).squeeze(1)

@@ -49,13 +49,13 @@ class EvalConfig:
     """PATH, or NAME=PATH,... to compare each with the one before it."""
     benchmarks: str = ""
     """FILE,... of JSON lines (.jsonl, .jsonl.gz): question, answer, and solution where bits per byte are wanted."""
-    k: int = 8
+    k: int = 4
     """Samples a question for pass@1, maj@k and pass@k; 1 is greedy only."""
     limit: int = 0
     """Questions of each file, from its start; 0 takes all."""
     temperature: float = 0.7
     """Of the k samples (the paper's .7)."""
-    max_new_tokens: int = 96
+    max_new_tokens: int = 64
     """Longest completion in tokens (the paper: 1024)."""
     template: str = "plain"
     """plain or deepseek: the form the model was fine-tuned with."""

@@ -58,7 +58,7 @@ class CptConfig:
     """Tokens a block."""
     batch_size: int = 8
     """Blocks an optimiser step, over all ranks."""
-    num_steps: int = 1800
+    num_steps: int = 2200
     """Optimiser steps; tokens seen = num_steps x batch_size x block_size."""
     micro_batch_tokens: int = 16384
     """Most tokens in one forward pass; changes memory and speed, not the result."""

@@ -50,7 +50,7 @@ class GrpoConfig:
     """FILE[,FILE] of JSON lines with question, answer and language."""
     template: str = "plain"
     """plain or deepseek: the form the model was fine-tuned with."""
-    num_steps: int = 180
+    num_steps: int = 250
     """Steps: each samples anew and updates `updates_per_step` times."""
     prompts_per_step: int = 16
     """Prompts a step, over all ranks."""
@@ -77,7 +77,7 @@ class GrpoConfig:
     micro_batch_tokens: int = 16384
     """Most tokens (with padding) in one forward pass; changes memory and speed, not the result."""
     optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, weight_decay=0.0)
+        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
     )
     """Optimiser and schedule (the paper: learning rate 1e-6 at 7B)."""
     seed: int = 0

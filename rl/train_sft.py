@@ -38,7 +38,7 @@ class SftConfig:
     """FILE[,FILE] of JSON lines with question, solution, answer and language."""
     template: str = "plain"
     """plain (question, line break) or deepseek (the paper's chat form)."""
-    num_steps: int = 1250
+    num_steps: int = 1700
     """Optimiser steps."""
     batch_size: int = 8
     """Examples an optimiser step, over all ranks."""

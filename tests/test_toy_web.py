@@ -188,7 +188,7 @@ def test_problem_sets_are_disjoint(web):
     benchmark = [row for path in sorted((web / "benchmarks").iterdir()) for row in lines_of(path)]
     sft, rl, held_out = (lines_of(web / "problems" / f"{name}.jsonl") for name in ("sft", "rl", "eval"))
     questions = [row["question"] for row in (*benchmark, *sft, *rl)]
-    assert len(questions) == 800 + 600 + 4000 == len(set(questions))
+    assert len(questions) == 800 + 2000 + 4000 == len(set(questions))
     assert set(sft[0]) == {"id", "question", "answer", "solution", "language"}
     assert [(row["id"], row["question"]) for row in held_out] == [
         (row["id"], row["question"]) for row in benchmark[400:]
