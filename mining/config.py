@@ -65,9 +65,9 @@ class SparkConfig:
     """Spark settings; anything given to spark-submit wins."""
 
     master: str = "local[*]"
-    """Used where spark-submit or the environment names none."""
+    """Only when started by plain `python`: spark-submit brings its own (`--master`, local[*] without)."""
     driver_memory: str = "2g"
-    """Heap of the driver in local mode; under spark-submit give --driver-memory instead."""
+    """Heap of the driver, likewise; under spark-submit give --driver-memory instead."""
     extra: dict[str, str] = field(default_factory=dict)
     """Further Spark properties by their names."""
 
