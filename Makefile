@@ -20,7 +20,7 @@ $(VENV)/.done: requirements.lock pyproject.toml pipelines/setup_java.sh
 	bash pipelines/setup_java.sh $(PY)
 	touch $@
 
-demo: setup  ## mini web -> mined corpus -> base, SFT, GRPO models -> one table; about 12 minutes on 2 cores
+demo: setup  ## mini web -> mined corpus -> base, SFT, GRPO models -> one table; about 8 minutes on 2 cores
 	bash pipelines/demo.sh
 
 test: setup  ## the whole suite but the slow tests

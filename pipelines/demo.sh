@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole of DeepSeekMath on a laptop: web pages -> mined corpus -> base model -> SFT -> GRPO -> held-out problems.
-# About 10 minutes on 2 cores, 1.5 GB of memory, no network. Writes data/toy, runs/demo and models/demo; run it again
+# About 8 minutes on 2 cores, 1.5 GB of memory, no network. Writes data/toy, runs/demo and models/demo; run it again
 # and it goes on where it stopped. Start anew with: rm -r data/toy runs/demo models/demo
 #
 #   make demo        sets up the environment first, then runs this
