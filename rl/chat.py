@@ -10,7 +10,8 @@ _INSTRUCTIONS = {
     "en": "Please reason step by step, and put your final answer within \\boxed{}.",
     "zh": "请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。",
 }
-TEMPLATES = ("plain", "deepseek")
+_WORKED = {"en": "Solution.", "zh": "解："}
+TEMPLATES = ("textbook", "plain", "deepseek")
 
 
 def check_template(template: str) -> None:
@@ -22,11 +23,14 @@ def check_template(template: str) -> None:
 def prompt(question: str, *, template: str, language: str = "en") -> str:
     """The text before the completion.
 
-    plain: the question and a line break, what running text looks like to a base model (and short, for small models).
+    textbook: the question and, in its language, the word "Solution": what worked problems look like on web pages, so
+    that a base model can answer without fine-tuning. plain: the question and a line break.
     deepseek: the paper's chat form with its step-by-step instruction in the question's language.
     """
     if template == "plain":
         return f"{question}\n"
+    if template == "textbook":
+        return f"{question}\n\n{_WORKED.get(language, _WORKED['en'])}"
     instruction = _INSTRUCTIONS.get(language, _INSTRUCTIONS["en"])
     return f"User: {question}\n{instruction}\n\nAssistant:"
 

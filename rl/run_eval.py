@@ -57,8 +57,8 @@ class EvalConfig:
     """Of the k samples (the paper's .7)."""
     max_new_tokens: int = 64
     """Longest completion in tokens (the paper: 1024)."""
-    template: str = "plain"
-    """plain or deepseek: the form the model was fine-tuned with."""
+    template: str = "textbook"
+    """textbook, plain or deepseek: the form the model was fine-tuned with."""
     shots: int = 0
     """Solved examples before each question."""
     shots_from: str = ""

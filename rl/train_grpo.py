@@ -48,8 +48,8 @@ class GrpoConfig:
     """Hugging Face folder to start from; also the frozen reference when beta > 0."""
     problems: str = ""
     """FILE[,FILE] of JSON lines with question, answer and language."""
-    template: str = "plain"
-    """plain or deepseek: the form the model was fine-tuned with."""
+    template: str = "textbook"
+    """textbook, plain or deepseek: the form the model was fine-tuned with."""
     num_steps: int = 250
     """Steps: each samples anew and updates `updates_per_step` times."""
     prompts_per_step: int = 16

@@ -36,8 +36,8 @@ class SftConfig:
     """Hugging Face folder to start from."""
     data: str = ""
     """FILE[,FILE] of JSON lines with question, solution, answer and language."""
-    template: str = "plain"
-    """plain (question, line break) or deepseek (the paper's chat form)."""
+    template: str = "textbook"
+    """textbook (question, "Solution."), plain (question, line break) or deepseek (the paper's chat form)."""
     num_steps: int = 1700
     """Optimiser steps."""
     batch_size: int = 8

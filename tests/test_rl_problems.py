@@ -40,6 +40,8 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message:
 
 def test_prompt_forms() -> None:
     assert prompt("1 + 1?", template="plain") == "1 + 1?\n"
+    assert prompt("1 + 1?", template="textbook") + completion("2.", template="textbook") == "1 + 1?\n\nSolution. 2."
+    assert prompt("一加一？", template="textbook", language="zh") == "一加一？\n\n解："
     deepseek = "User: 1 + 1?\nPlease reason step by step, and put your final answer within \\boxed{}.\n\nAssistant:"
     assert prompt("1 + 1?", template="deepseek") == deepseek
     assert "请通过逐步推理" in prompt("一加一？", template="deepseek", language="zh")
