@@ -5,7 +5,7 @@ stop with "Encountered NaN" on about half of all small training sets and cannot 
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -160,9 +160,3 @@ class Classifier:
 def open_classifier(model_path: str, version: str) -> Classifier:
     """The model, loaded once a process; `version` (a digest) keeps a retrained file from being taken for the old."""
     return Classifier(model_path)
-
-
-def score_texts(texts: Iterable[str], classifier: Classifier, *, max_chars: int) -> Iterator[float]:
-    """The score of each text, in order."""
-    for text in texts:
-        yield classifier.score(fasttext_line(text, max_chars=max_chars))

@@ -173,6 +173,7 @@ def test_mistakes_stop_before_any_work_with_2_and_no_traceback(web: Path, tmp_pa
         (["--seed.positive", f"[{tmp_path}/seed.jsonl]"], "no field 'text'"),
         (["--data_dir", str(tmp_path / "nowhere")], "nothing found at"),
         (["--rounds.cut", "token_budget"], "token_budget=0"),
+        (["--rounds.cut", "precision", "--rounds.precision_labels", "absent.jsonl"], "rounds.precision_labels=absent"),
         (["--stages", "dedup"], "stage ingest has not run"),
     ):
         data_dir = [] if "--data_dir" in args else ["--data_dir", str(web)]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from mining.classifier import MATH, OTHER, ClassifierConfig, fasttext_line, open_classifier
 from mining.config import SeedConfig
@@ -108,8 +109,6 @@ def _prefix_positives(
     pages: DataFrame, ids: DataFrame, last_scores: DataFrame, seed_cfg: SeedConfig, cfg: RoundsConfig
 ) -> DataFrame:
     """The labelled pages that make good examples: long enough, not the worst-scored of their host, capped a host."""
-    from pyspark.sql import Window
-
     ranked = (
         last_scores.join(ids, "page_id", "left_semi")
         .join(pages.select("page_id", "n_chars"), "page_id")
@@ -300,8 +299,6 @@ def prefix_table(scores: DataFrame, collected: DataFrame, domains: DataFrame, cf
             {**asdict(p), "host": host, "domain": domain, "uncollected": p.pages - p.collected} for p in proposals
         ]
         return pa.Table.from_pylist(records, schema=schema)
-
-    from pyspark.sql.pandas.types import from_arrow_schema
 
     table = rows.groupBy("host").applyInArrow(of_host, from_arrow_schema(schema))
     return table.orderBy(F.desc("proposed"), F.desc("collected"), "prefix")

@@ -73,7 +73,7 @@ def run_round(
     one.seed(unique, positive, negative)
     training = one.train()
     one.score(unique)
-    share_before = one.collect(session, precision_labels)
+    share_before = one.collect(precision_labels)
     one.aggregate()
     stop = should_stop(number, share_before, cfg.rounds)
     one.label(hosts_file, labels_file, last=bool(stop))
@@ -161,7 +161,7 @@ class _Round:
                 recall.score_pages(pages, model, version=files.file_digest(model), cfg=self.cfg.classifier), table
             )
 
-    def collect(self, session: SparkSession, precision_labels: Path) -> float | None:
+    def collect(self, precision_labels: Path) -> float | None:
         """Write collected/ and return the share of it that the last round had."""
         table = self.here / "collected"
         scores = self.scores()
@@ -169,7 +169,7 @@ class _Round:
             with self._timed("cut"):
                 labelled = None
                 if self.cfg.rounds.cut == "precision":
-                    labelled = recall.read_page_labels(session, precision_labels)
+                    labelled = recall.read_page_labels(self.session, precision_labels)
                 cut = recall.choose_cut(scores, self.cfg.rounds, labelled)
                 files.write_json(self.here / "cut.json", [cut[0] if math.isfinite(cut[0]) else None, cut[1]])
                 write_table(recall.above_cut(scores, cut).select("page_id", "score", "n_tokens"), table)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -55,6 +56,8 @@ def look_up_inputs(cfg: MineConfig) -> Inputs:
         raise ConfigError("ingest.warcs is empty: name WARC files, for example --ingest.warcs '[web/*.warc.gz]'")
     if "rounds" in stages and cfg.labels.annotator == "hosts":
         read_hosts_table(_under(cfg, cfg.labels.hosts_file))
+    if "rounds" in stages and cfg.rounds.cut == "precision":
+        find([cfg.rounds.precision_labels], "rounds.precision_labels", ["url", "label"])
     return Inputs(
         warcs=find(cfg.ingest.warcs, "ingest.warcs", []) if "ingest" in stages else [],
         positive=find(cfg.seed.positive, "seed.positive", ["text"]) if "rounds" in stages else [],
@@ -67,9 +70,7 @@ def look_up_inputs(cfg: MineConfig) -> Inputs:
     )
 
 
-def _under(cfg: MineConfig, name: str) -> Any:
-    from pathlib import Path
-
+def _under(cfg: MineConfig, name: str) -> Path:
     return Path(name) if Path(name).is_absolute() else Path(cfg.data_dir).absolute() / name
 
 
