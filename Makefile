@@ -38,4 +38,4 @@ bench: setup  ## side by side with the peers; JSON with BENCH_ARGS=--json
 	@for file in tests/bench/*.py; do echo "== $$file"; $(PY) $$file $(BENCH_ARGS) || exit 1; done
 
 clean:
-	rm -rf $(VENV) .java build *.egg-info
+	rm -rf $(VENV) .java .bench-peers build *.egg-info

@@ -72,7 +72,9 @@ def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) 
         raise RecordError("empty_payload")
     if not is_html(raw.content_type, raw.payload):
         raise RecordError("not_html", (raw.content_type or "no content type")[:100])
-    html, charset = decode(raw.payload, http_content_type=raw.content_type)
+    html, charset = decode(
+        raw.payload, http_content_type=raw.content_type, warc_charset=raw.detected_charset, url=raw.url
+    )
     found = extract(html, raw.url, cfg.extract)
     num_tokens = estimate_tokens(found.text)
     num_cjk = max(0, (4 * num_tokens - len(found.text)) // 3)

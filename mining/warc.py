@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import fsspec
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 _GZIP = b"\x1f\x8b\x08"
 _BLOCK = 1 << 20
 _MAX_HTTP_HEADER = 64 << 10
+_MAX_METADATA = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class RawRecord:
     payload: bytes
     problem: str = ""
     """Reason key where the record is unusable: broken_record, no_http, too_large."""
+    record_id: str = ""
+    """WARC-Record-ID, by which the records about this one refer to it."""
+    detected_charset: str | None = None
+    """What the crawler took the page's encoding for, from the metadata record that follows the response."""
 
 
 def open_stream(uri: str) -> IO[bytes]:
@@ -59,8 +64,9 @@ def open_stream(uri: str) -> IO[bytes]:
 def read_responses(uri: str, *, max_payload_bytes: int) -> Iterator[RawRecord]:
     """All response records of a WARC file, in order, with one `broken_record` for each stretch that cannot be read.
 
-    Other record types (warcinfo, request, metadata, revisit) are passed over. Raises ConfigError for a file that is
-    no WARC at all.
+    Other record types (warcinfo, request, revisit) are passed over. A response is held until the first record that
+    does not belong to it, so that its metadata record, if it has one, gives it the encoding that the crawler found.
+    Raises ConfigError for a file that is no WARC at all.
     """
     with closing(open_stream(uri)) as stream:
         size = stream.seek(0, io.SEEK_END)
@@ -75,11 +81,16 @@ def read_responses(uri: str, *, max_payload_bytes: int) -> Iterator[RawRecord]:
                     stream, record_types=WarcRecordType.any_type, parse_http=False, strict_mode=False
                 ):
                     offset = record.stream_pos
-                    if pending:
-                        yield _with_length(pending, offset)
-                        pending = None
-                    num_records += 1
                     last_start, last_whole = offset, False
+                    num_records += 1
+                    if pending:
+                        pending = _with_length(pending, offset)
+                        if _belongs_to(record, pending):
+                            pending = _described(pending, record)
+                            last_whole = True
+                            continue
+                        yield pending
+                        pending = None
                     block = _block(record, max_payload_bytes)
                     at = _next_head(block)
                     pending = _response(record, block[:at], offset, max_payload_bytes)
@@ -124,7 +135,7 @@ def _response(record: WarcRecord, block: bytes, offset: int, max_payload_bytes: 
     if record.record_type != WarcRecordType.response:
         return None
     headers = record.headers
-    url = (headers.get("WARC-Target-URI") or "").strip().strip("<>")
+    url = _target(headers)
     if record.content_length > max_payload_bytes + _MAX_HTTP_HEADER:
         return _raw(headers, url, offset, problem="too_large")
     head, separator, body = block.partition(b"\r\n\r\n")
@@ -159,6 +170,7 @@ def _raw(headers: Any, url: str, offset: int, **fields: Any) -> RawRecord:
         warc_length=0,
         date=headers.get("WARC-Date") or "",
         payload_digest=headers.get("WARC-Payload-Digest") or "",
+        record_id=headers.get("WARC-Record-ID") or "",
         **values,
     )
 
@@ -168,9 +180,33 @@ def _broken(offset: int, length: int, detail: str) -> RawRecord:
 
 
 def _with_length(raw: RawRecord, end: int) -> RawRecord:
-    return RawRecord(
-        **{**{name: getattr(raw, name) for name in RawRecord.__slots__}, "warc_length": end - raw.warc_offset}
-    )
+    """The record that ends at `end`, unless its end is known."""
+    return raw if raw.warc_length else replace(raw, warc_length=end - raw.warc_offset)
+
+
+def _belongs_to(record: WarcRecord, response: RawRecord) -> bool:
+    """Whether a record is the request or the metadata of the response before it."""
+    if record.record_type not in (WarcRecordType.metadata, WarcRecordType.request):
+        return False
+    headers = record.headers
+    named = (headers.get("WARC-Concurrent-To"), headers.get("WARC-Refers-To"))
+    return (response.record_id != "" and response.record_id in named) or _target(headers) == response.url
+
+
+def _described(response: RawRecord, record: WarcRecord) -> RawRecord:
+    """The response with the encoding that its metadata record names (`charset-detected`, Heritrix: another name)."""
+    if record.record_type != WarcRecordType.metadata or record.content_length > _MAX_METADATA:
+        return response
+    fields: dict[str, str] = {}
+    for line in record.reader.read().decode("utf-8", "replace").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip().lower(), value.strip())
+    charset = fields.get("charset-detected") or fields.get("charsetforlinkextraction")
+    return replace(response, detected_charset=charset) if charset else response
+
+
+def _target(headers: Any) -> str:
+    return (headers.get("WARC-Target-URI") or "").strip().strip("<>")
 
 
 def parse_http_head(head: bytes) -> tuple[int | None, dict[str, str]]:

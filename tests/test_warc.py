@@ -8,6 +8,8 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from mining.errors import ConfigError
+from mining.ingest import IngestConfig, read_pages
+from mining.page import Page
 from mining.warc import RawRecord, decode_body, parse_http_head, read_responses
 
 LIMIT = 1 << 20
@@ -103,6 +105,104 @@ def test_what_is_no_warc_is_refused_with_the_path(tmp_path: Path) -> None:
 
 def test_an_empty_file_gives_nothing(tmp_path: Path) -> None:
     assert read(warc(tmp_path, [])) == []
+
+
+def crawled(
+    number: int, body: bytes, metadata: str | None, *, kinds: tuple[str, ...] = ("request", "response", "metadata")
+) -> list[bytes]:
+    """The records of one fetch as Common Crawl writes them, a gzip member each."""
+    url = f"https://x.org/{number}"
+    uuid = {kind: f"<urn:uuid:{number:08d}-0000-4000-8000-{at:012d}>" for at, kind in enumerate(kinds)}
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-Crawler-Content-Encoding: gzip\r\n\r\n" + body
+    blocks = {
+        "request": (b"GET / HTTP/1.1\r\nHost: x.org\r\n\r\n", "application/http; msgtype=request", ""),
+        "response": (http, "application/http; msgtype=response", uuid["request"]),
+        "metadata": ((metadata or "").encode(), "application/warc-fields", uuid["response"]),
+    }
+    members = []
+    for kind in kinds:
+        if kind == "metadata" and metadata is None:
+            continue
+        block, content_type, concurrent = blocks[kind]
+        head = (
+            f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Date: 2024-05-18T01:58:10Z\r\nWARC-Record-ID: {uuid[kind]}\r\n"
+            f"Content-Length: {len(block)}\r\nContent-Type: {content_type}\r\n"
+            + (f"WARC-Concurrent-To: {concurrent}\r\n" if concurrent else "")
+            + f"WARC-Target-URI: {url}\r\n\r\n"
+        )
+        members.append(gzip.compress(head.encode() + block + b"\r\n\r\n", mtime=0))
+    return members
+
+
+def fields_of(charset: str) -> str:
+    languages = '{"reliable":true,"text-bytes":3080,"languages":[{"code":"ja","text-covered":0.99}]}'
+    return f"fetchTimeMs: 258\r\ncharset-detected: {charset}\r\nlanguages-cld2: {languages}\r\n\r\n"
+
+
+def test_metadata_record_gives_its_response_the_charset_that_the_crawler_found(tmp_path: Path) -> None:
+    fetches = [
+        crawled(0, b"<p>zero</p>", fields_of("EUC-JP")),
+        crawled(1, b"<p>one</p>", None),
+        crawled(2, b"<p>two</p>", fields_of("KOI8-R")),
+        crawled(3, b"<p>three</p>", "fetchTimeMs: 2\r\n"),
+    ]
+    path = warc(tmp_path, [member for fetch in fetches for member in fetch])
+    found = read(path)
+    assert [(raw.url[-1], raw.detected_charset) for raw in found] == [
+        ("0", "EUC-JP"), ("1", None), ("2", "KOI8-R"), ("3", None),
+    ]  # fmt: skip
+    for raw, fetch in zip(found, fetches, strict=True):
+        assert path.read_bytes()[raw.warc_offset : raw.warc_offset + raw.warc_length] == fetch[1]
+
+
+def test_metadata_of_another_page_is_not_taken(tmp_path: Path) -> None:
+    stray = crawled(7, b"", fields_of("Big5"))[2]
+    found = read(warc(tmp_path, [*crawled(0, b"zero", None), stray, *crawled(1, b"one", None)]))
+    assert [(raw.url[-1], raw.detected_charset) for raw in found] == [("0", None), ("1", None)]
+
+
+def test_metadata_is_found_behind_a_request_and_at_the_end_of_the_file(tmp_path: Path) -> None:
+    request, response, metadata = crawled(0, b"zero", fields_of("Shift_JIS"))
+    heritrix = crawled(1, b"one", "charsetForLinkExtraction: windows-1251\r\n")
+    found = read(warc(tmp_path, [response, request, metadata, heritrix[1], heritrix[0], heritrix[2]]))
+    assert [(raw.url[-1], raw.detected_charset) for raw in found] == [("0", "Shift_JIS"), ("1", "windows-1251")]
+    assert [raw.warc_length for raw in found] == [len(response), len(heritrix[1])]
+
+
+def test_a_damaged_metadata_record_costs_no_response(tmp_path: Path) -> None:
+    request, response, metadata = crawled(0, b"zero", fields_of("EUC-JP"))
+    for damaged in (metadata[:60] + b"\xff\x00\xff" + metadata[63:], metadata[: len(metadata) // 2]):
+        found = read(warc(tmp_path, [request, response, damaged, *MEMBERS]))
+        good = [raw for raw in found if not raw.problem]
+        assert [(raw.url, raw.warc_offset, raw.warc_length) for raw in good[:2]] == [
+            ("https://x.org/0", len(request), len(response)),
+            ("https://x.org/0", len(request) + len(response) + len(damaged), len(MEMBERS[0])),
+        ]
+        assert [raw.payload for raw in good] == [b"zero"] + [b"<html>page %d</html>" % i for i in range(4)]
+        assert all(raw.problem == "broken_record" for raw in found if raw not in good)
+
+
+def test_an_endless_metadata_record_is_not_read(tmp_path: Path) -> None:
+    flood = "x-note: " + "a" * 1_000_000 + "\r\ncharset-detected: EUC-JP\r\n"
+    assert [raw.detected_charset for raw in read(warc(tmp_path, crawled(0, b"zero", flood)))] == [None]
+
+
+def test_the_charset_of_the_crawl_reaches_the_page(tmp_path: Path) -> None:
+    # § is the same byte in all the tables of Windows: only the crawl's word tells them apart.
+    body = (
+        "<html><body><p>§ 1 of the rules of this house, as they were written down long ago by its owners.</p>"
+        "<p>And so they stand until this day, word for word, for all who come to stay here.</p></body></html>"
+    )
+    path = warc(tmp_path, crawled(0, body.encode("latin-1"), fields_of("windows-1257")))
+    (page,) = read_pages(str(path), warc_file="x", crawl="c", cfg=IngestConfig())
+    assert isinstance(page, Page)
+    assert (page.charset, page.text[:3]) == ("cp1257", "§ 1")
+
+
+@pytest.mark.real
+def test_real_common_crawl_file_names_its_charset(real_data: Path) -> None:
+    path = real_data / "warc-samples" / "commoncrawl+whirlwind-python" / "whirlwind.warc.gz"
+    assert [(raw.url[-8:], raw.detected_charset) for raw in read(path)] == [("Escopete", "UTF-8")]
 
 
 def test_http_head_keeps_the_first_of_a_repeated_field() -> None:

@@ -1,16 +1,23 @@
 """Bytes of a web page -> text, by every hint there is, each of them checked.
 
-The hints are tried in this order: byte order mark, HTTP header, the crawler's metadata, <meta>, detection from the
-bytes. No hint is believed: a decoding is taken only when it is strict and reads like text, so that a page with a
-wrong label comes out right and no page is ever quietly read as windows-1252.
+Valid UTF-8 is UTF-8, whatever the labels say. For other bytes the hints are weighed in this order: HTTP header, the
+crawler's metadata, <meta>, the language the page names, its country's domain, and the letters themselves
+(mining/html/letters.py). A byte order mark goes first where the bytes after it bear it out. No hint is believed: a
+decoding is taken only when it is strict and reads like text, so that a page with a wrong label comes out right and no
+page is ever quietly read as windows-1252. What cannot be told from the bytes is read as a browser would.
+
+Text that was encoded twice and pieces of another encoding in a page of UTF-8 are repaired where that is certain
+(mining/html/mojibake.py). Damaged places that remain are U+FFFD.
 """
 
 import codecs
 import re
-
-from resiliparse.parse.encoding import detect_encoding
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from mining.errors import RecordError
+from mining.html.letters import Reading, cheapest, detectable_codecs, languages, read
+from mining.html.mojibake import mend_pieces, undo_double
 
 MAX_DAMAGE = 0.02
 """Highest share of undecodable places among the non-ASCII characters of a page that is still taken."""
@@ -18,11 +25,43 @@ MAX_DAMAGE = 0.02
 MAX_UTF8_DAMAGE = 0.2
 """The same for UTF-8: a valid multi-byte sequence is so unlikely by chance that five of them outweigh a stray byte."""
 
-_SCAN_BYTES = 4096
-"""How far into a page a <meta> declaration is looked for (the HTML standard says 1,024; real pages exceed it)."""
+MAX_MEAN_COST, MAX_FEW_COST = 6.5, 8.5
+"""Readings whose characters cost more each (-ln P) are noise: random bytes cost over 7 in every encoding that can hold
+them, texts of 30 languages under 5.8. The second limit is for pages with fewer than 20 bytes outside ASCII, which may
+be signs only."""
+
+MAX_PIECE_COST, MAX_WIDE_PIECE_COST = 6.5, 4.5
+"""The same for pieces of another encoding within UTF-8, where the other explanation is plain damage; the second for
+Chinese, Japanese and Korean, whose two-byte characters any two bytes will make."""
 
 MAX_JUNK = 0.001
 """Share of undecodable places among all characters of a page that fits nothing: stray bytes in a page of ASCII."""
+
+_LABEL_GAINS = (10.0, 9.0, 8.0)
+"""What the first, second and third encoding named (header, crawl metadata, <meta>) are worth in a contest."""
+_LABEL_SHARE = 0.35
+"""What a label is worth for each byte outside ASCII: a right one is often right for letters that we do not know."""
+_DEFAULT_LABEL_GAIN = 1.0
+"""What iso-8859-1 and windows-1252 are worth, which servers send for everything."""
+
+_MAX_CHANCE = 8
+"""Bytes beyond the first of each character, up to which a page may be valid UTF-8 by chance."""
+
+_SCAN_BYTES = 4096
+"""How far into a page a <meta> declaration is looked for (the HTML standard says 1,024; real pages exceed it)."""
+_FIRST_SAMPLE, _SECOND_SAMPLE = 1_000, 4_000
+"""Bytes that all encodings, and those that led the first contest, are tried on."""
+_NUM_FINALISTS = 5
+_CLEAR_LEAD = 100.0
+"""A lead, in natural logarithm of likelihood, that makes the second contest needless."""
+_PROSE_BYTES = 4_000
+
+_HANDICAP = 3.0
+"""What every encoding but windows-1252, the commonest by far among legacy ones, is behind by at the start."""
+_RARE = {
+    "mac_roman": 12.0, "mac_cyrillic": 15.0, "cp866": 10.0, "iso8859_4": 7.0, "iso8859_5": 6.0, "iso8859_6": 6.0,
+    "cp1258": 5.0, "cp874": 5.0, "koi8_u": 4.0, "cp1257": 4.0, "iso8859_2": 3.5,
+}  # fmt: skip
 
 # WHATWG labels whose Python codec of the same name is another, smaller set than what browsers decode.
 _WHATWG = {
@@ -40,61 +79,62 @@ _WHATWG = {
     "unicode-1-1-utf-8": "utf_8", "utf-8mb4": "utf_8",
 }  # fmt: skip
 
-_NEVER = ("idna", "punycode", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs")
-_BOMS = ((codecs.BOM_UTF8, "utf_8"), (codecs.BOM_UTF16_LE, "utf_16_le"), (codecs.BOM_UTF16_BE, "utf_16_be"))
+_NEVER = ("idna", "punycode", "utf_7", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem")
+_BOMS = (
+    (codecs.BOM_UTF8, "utf_8"), (codecs.BOM_UTF32_LE, "utf_32_le"), (codecs.BOM_UTF16_LE, "utf_16_le"),
+    (codecs.BOM_UTF16_BE, "utf_16_be"),
+)  # fmt: skip
 _HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:\-]+)", re.IGNORECASE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:\-]+)|<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:\-]+)",
     re.IGNORECASE,
 )
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
-_SUSPECT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x80-\x84\x86-\x9f\ufffd\ufdd0-\ufdef\ue000-\uf8ff]")
-_LATIN_RUN = re.compile("[\u00a1-\u024f\u2010-\u203a\u20ac\u2122\u02c6\u02dc]{5,}")
-_CYRILLIC = re.compile("[\u0400-\u04ff]")
-_CYRILLIC_CODECS = ("cp1251", "koi8_r", "koi8_u", "iso8859_5", "cp866", "mac_cyrillic")
-_ODD_CASE = re.compile("[\u0430-\u044f][\u0410-\u042f]")
-_CJK = re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef]")
-_HAN_MARKS = "、。！（），：；？"
-_COMMON_HAN = (
-    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年过发后作里用道行所然家种事成方多经么去法"
-    "学如都同现当没动面起看定天分还进好小部其些主样理心她本前开但因只从想实日者意無這個們來為國說時會對發後過現當沒動還進樣從實與學數關開經"
+_HTML_LANGUAGE = re.compile(
+    rb"<html[^>]{0,500}?\blang\s*=\s*[\"']?([a-z]{2,3}(?:[-_][a-z]{2,4})?)\b"
+    rb"|<meta[^>]{0,100}?content-language[^>]{0,40}?content\s*=\s*[\"']?([a-z]{2,3}(?:[-_][a-z]{2,4})?)\b",
+    re.IGNORECASE,
 )
-# What no text of a language lacks: kana alone would not tell EUC-JP from GB 2312, which holds them at the same bytes.
-_COMMON = {
-    "gb18030": re.compile(f"[{_HAN_MARKS}{_COMMON_HAN}]"),
-    "big5hkscs": re.compile(f"[{_HAN_MARKS}{_COMMON_HAN}]"),
-    "cp932": re.compile("[\u3041-\u30ff]"),
-    "euc_jp": re.compile("[\u3041-\u30ff]"),
-    "iso2022_jp": re.compile("[\u3041-\u30ff]"),
-    "cp949": re.compile("[이다는의에가을를은한고하지로서기도사자들시대일니리해어아습]"),
-    "utf_16_le": re.compile(f"[{_HAN_MARKS}{_COMMON_HAN}\u3041-\u30ff\u00c0-\u04ff\uac00-\ud7a3]"),
-    "utf_16_be": re.compile(f"[{_HAN_MARKS}{_COMMON_HAN}\u3041-\u30ff\u00c0-\u04ff\uac00-\ud7a3]"),
-}
+_LANGUAGE_NAMES = {"zh-tw": "zh-tw", "zh-hk": "zh-tw", "zh-hant": "zh-tw", "sr-latn": "hr", "bs": "hr", "no": "nb",
+                   "nn": "nb", "iw": "he", "gr": "el", "cz": "cs", "jp": "ja", "kr": "ko", "ua": "uk"}  # fmt: skip
+_TAG = re.compile(rb"<[^<>]{0,1000}>")
+_HIGH = re.compile(rb"[\x80-\xff]")
+_STRETCH = re.compile(rb"[\x80-\xff]+(?:[\x00-\x7f]{1,30}[\x80-\xff]+)*")
+_LONG_LINE = 400
+_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_CJK = re.compile("[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef]")
 _CJK_CODECS = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
+_CONTROLS = re.compile("[\x80-\x84\x86-\x9f]")
 
 
-def decode(payload: bytes, *, http_content_type: str | None, warc_charset: str | None = None) -> tuple[str, str]:
+def decode(
+    payload: bytes, *, http_content_type: str | None, warc_charset: str | None = None, url: str = ""
+) -> tuple[str, str]:
     """The page's text and the Python name of the encoding that it was read with.
 
-    Raises RecordError("undecodable") when no reading keeps damaged places within `MAX_DAMAGE`.
+    The address serves as evidence by its country's domain. Raises RecordError("undecodable") when no reading keeps
+    damaged places within `MAX_DAMAGE` and reads like text.
     """
     for bom, codec in _BOMS:
         if payload.startswith(bom):
-            return payload[len(bom) :].decode(codec, errors="replace"), codec
+            body = payload[len(bom) :]
+            text = body.decode(codec, errors="replace")
+            if codec != "utf_8" or _is_bearable(text, MAX_UTF8_DAMAGE):
+                return text, codec
+            payload = body  # a mark that an editor set before a page of another encoding
     labels = (_header_label(http_content_type), warc_charset)
     try:
         text = payload.decode("utf-8")
-    except UnicodeDecodeError:
-        return _decode_legacy(payload, _legacy_labels(payload, labels))
-    if "\x00" in text[:_SCAN_BYTES] and (wide := _utf_16_without_bom(payload)):
+    except UnicodeDecodeError as error:
+        if error.start < len(payload) - 3 or error.reason != "unexpected end of data":
+            return _decode_legacy(payload, _legacy_labels(payload, labels), url)
+        text = payload[: error.start].decode("utf-8")
+    if b"\x00" in payload[:_SCAN_BYTES] and (wide := _utf_16_without_bom(payload)):
         return payload.decode(wide, errors="replace"), wide
-    if "\x1b$" in text and (japanese := _strict(payload, "iso2022_jp")) and _plausible(japanese, "iso2022_jp"):
+    if b"\x1b" in payload and b"\x1b$" in payload and (japanese := _iso_2022_jp(payload)) is not None:
         return japanese, "iso2022_jp"
-    if 0 < len(payload) - len(text) <= 8 and not _CJK.search(text):
-        for codec in _legacy_labels(payload, labels):
-            if codec in _CJK_CODECS and _is_short_cjk(payload, codec):
-                return payload.decode(codec), codec
-    return text, "utf_8"
+    if 0 < len(payload) - len(text) <= _MAX_CHANCE and (short := _short_cjk(payload, labels)):
+        return short
+    return undo_double(payload, text) or text, "utf_8"
 
 
 def codec_of(label: str | None) -> str | None:
@@ -107,36 +147,113 @@ def codec_of(label: str | None) -> str | None:
         info = codecs.lookup(name)
     except (LookupError, ValueError):
         return None
-    if not getattr(info, "_is_text_encoding", True) or info.name in _NEVER:
-        return None
-    return _WHATWG.get(info.name, info.name.replace("-", "_"))
+    codec = _WHATWG.get(info.name, info.name.replace("-", "_"))
+    return codec if getattr(info, "_is_text_encoding", True) and codec not in _NEVER else None
 
 
-def _decode_legacy(payload: bytes, labels: list[str]) -> tuple[str, str]:
-    """The reading of bytes that are not UTF-8: by label, as damaged UTF-8, by detection, as a damaged label."""
-    for codec in labels:
-        if _is_short_cjk(payload, codec):
-            return payload.decode(codec), codec
-        if (text := _strict(payload, codec)) is not None and _plausible(text, codec):
-            return text, codec
-    if (wide := _utf_16_without_bom(payload)) and (text := _strict(payload, wide)) is not None:
+def _decode_legacy(payload: bytes, labels: list[str], url: str) -> tuple[str, str]:
+    """The reading of bytes that are not UTF-8: UTF-16, damaged UTF-8, the best of a contest, or ASCII with dirt."""
+    if (wide := _utf_16_without_bom(payload)) and (text := _whole(payload, wide)) is not None:
         return text, wide
-    if (text := _lenient(payload, "utf_8", MAX_UTF8_DAMAGE)) is not None:
-        return text, "utf_8"
-    detected = codec_of(detect_encoding(payload, html5_compatible=True))
-    for codec in dict.fromkeys((*filter(None, [detected]), *_CJK_CODECS, "cp1252", "cp1251", "koi8_r")):
-        if not codec.startswith("utf") and (text := _strict(payload, codec)) is not None and _plausible(text, codec):
-            return text, codec
-    for codec in labels:
-        if (text := _lenient(payload, codec, MAX_DAMAGE)) is not None and _plausible(text, codec):
-            return text, codec
-    if (text := payload.decode("utf-8", errors="replace")).count("\ufffd") <= MAX_JUNK * len(text):
+    text = payload.decode("utf-8", errors="replace")
+    if _is_bearable(text, MAX_UTF8_DAMAGE):
+        return mend_pieces(payload, text, lambda pieces: _codec_of_pieces(pieces, url)), "utf_8"
+    limit = MAX_MEAN_COST if len(_HIGH.findall(payload)) >= 20 else MAX_FEW_COST
+    for one in _contest(payload, labels, url):
+        if one.mean_cost <= limit and (legacy := _whole(payload, one.codec)) is not None:
+            return legacy, one.codec
+    if text.count("\ufffd") <= MAX_JUNK * len(text):
         return text, "utf_8"
     tried = ", ".join(labels) or "none"
     raise RecordError("undecodable", f"{len(payload)} bytes fit neither UTF-8 nor the encodings named ({tried})")
 
 
-def _legacy_labels(payload: bytes, labels: tuple[str | None, ...]) -> list[str]:
+def _codec_of_pieces(pieces: bytes, url: str) -> str | None:
+    for one in _contest(pieces, [], url):
+        limit = MAX_WIDE_PIECE_COST if one.codec in _CJK_CODECS else MAX_PIECE_COST
+        if one.mean_cost <= limit and _strict(pieces, one.codec) is not None:
+            return one.codec
+    return None
+
+
+def _contest(payload: bytes, labels: list[str], url: str) -> list[Reading]:
+    """Readings of the page by all encodings worth a trial, likeliest first."""
+    hinted = _hinted_languages(payload, url)
+    sample, prose = _sample(payload, _FIRST_SAMPLE)
+    candidates = list(dict.fromkeys((*labels, *detectable_codecs())))
+    ranked = cheapest(sample, candidates, gains=_gains(sample, labels), hinted=hinted, prose=prose)
+    is_clear = len(ranked) > 1 and ranked[1].cost - ranked[0].cost > _CLEAR_LEAD
+    if len(sample) >= _FIRST_SAMPLE // 2 and not is_clear:
+        sample, prose = _sample(payload, _SECOND_SAMPLE)
+        finalists = dict.fromkeys((*(one.codec for one in ranked[:_NUM_FINALISTS]), *labels))
+        ranked = cheapest(sample, finalists, gains=_gains(sample, labels), hinted=hinted, prose=prose)
+    return ranked
+
+
+def _gains(sample: bytes, labels: list[str]) -> dict[str, float]:
+    """What each encoding is let off: for being named, by whom; less than nothing for being rare."""
+    gains = {codec: -_RARE.get(codec, _HANDICAP) for codec in detectable_codecs() if codec != "cp1252"}
+    num_high = len(_HIGH.findall(sample))
+    for codec, gain in zip(labels, _LABEL_GAINS, strict=False):
+        named = _DEFAULT_LABEL_GAIN if codec == "cp1252" else gain + _LABEL_SHARE * num_high
+        gains[codec] = gains.get(codec, 0.0) + named
+    return gains
+
+
+def _sample(payload: bytes, max_bytes: int) -> tuple[bytes, str]:
+    """Different lines of the page that hold bytes outside ASCII, and some lower-case text of those that do not."""
+    lines = dict.fromkeys(line.strip() for line in _TAG.sub(b"\n", payload).splitlines())
+    high: list[bytes] = []
+    prose: list[bytes] = []
+    num_high = num_prose = 0
+    for line in lines:
+        if not line.isascii() and num_high < max_bytes:
+            high.append(line if len(line) < _LONG_LINE else _dense_part(line, max_bytes))
+            num_high += len(high[-1])
+        elif len(line) > 20 and num_prose < _PROSE_BYTES:
+            prose.append(line[:400])
+            num_prose += len(prose[-1])
+    return b"\n".join(high), b"\n".join(prose).decode("ascii", "ignore").lower()
+
+
+def _dense_part(line: bytes, max_bytes: int) -> bytes:
+    """The stretches of a line around its bytes outside ASCII: minified scripts hold one word in ten thousand bytes."""
+    parts: list[bytes] = []
+    length = 0
+    for stretch in _STRETCH.finditer(line):
+        parts.append(line[max(0, stretch.start() - 30) : stretch.end() + 30][:max_bytes])
+        length += len(parts[-1])
+        if length >= max_bytes:
+            break
+    return b" ".join(parts)
+
+
+def _hinted_languages(payload: bytes, url: str) -> frozenset[str]:
+    """Languages that the markup names and those of the address's country; English is every template's default."""
+    found = set()
+    if match := _HTML_LANGUAGE.search(payload[:_SCAN_BYTES]):
+        name = (match[1] or match[2]).decode("ascii").lower().replace("_", "-")
+        found.add(_LANGUAGE_NAMES.get(name) or _LANGUAGE_NAMES.get(name.split("-")[0]) or name.split("-")[0])
+    try:
+        country = (urlsplit(url).hostname or "").rpartition(".")[2]
+    except ValueError:
+        country = ""
+    found.update(language.code for language in languages() if country in language.domains)
+    return frozenset(found - {"en"})
+
+
+def _whole(payload: bytes, codec: str) -> str | None:
+    """The whole page's text, None where it has too many damaged places or control characters for the encoding."""
+    text = _strict(payload, codec)
+    if text is None:
+        text = read(payload, codec, "mining.browser")
+        if not _is_bearable(text, MAX_DAMAGE):
+            return None
+    num_high = len(_NON_ASCII.findall(text))
+    return text if len(_CONTROLS.findall(text)) <= 0.005 * num_high + 1 else None
+
+
+def _legacy_labels(payload: bytes, labels: Iterable[str | None]) -> list[str]:
     """The codecs named by header, crawl metadata and <meta>, best first, Unicode ones left out.
 
     The caller knows that the bytes are not UTF-8, and a <meta> that reads as ASCII does not stand in UTF-16.
@@ -160,52 +277,65 @@ def _utf_16_without_bom(payload: bytes) -> str | None:
     return "utf_16_le" if num_odd > num_even else "utf_16_be"
 
 
+def _iso_2022_jp(payload: bytes) -> str | None:
+    """The page as ISO-2022-JP where it reads like Japanese, with the vendor characters that browsers know."""
+    text = _strict(payload, "iso2022_jp")
+    if text is None:  # ①, ㈱ and the like, which the standard lacks: by way of EUC-JP, the same rows with the high bit
+        eight_bit = re.sub(rb"\x1b\$[@B]([^\x1b]*)", lambda match: match[1].translate(_RAISED), payload)
+        text = read(re.sub(rb"\x1b\([BJ]", b"", eight_bit), "euc_jp", "mining.browser")
+    wide = _NON_ASCII.findall(text)
+    return text if wide and "\ufffd" not in text and sum(map(len, map(_CJK.findall, wide))) > 0.8 * len(wide) else None
+
+
 def _strict(payload: bytes, codec: str) -> str | None:
     """The text, or None; a character that the crawler cut at the very end does not count."""
     try:
-        return payload.decode(codec)
+        return read(payload, codec)
     except UnicodeDecodeError as error:
-        if error.start < len(payload) - 4:
+        if error.start < len(payload) - 4 or not error.reason.startswith(("incomplete", "unexpected end", "truncated")):
             return None
         try:
-            return payload[: error.start].decode(codec)
+            return read(payload[: error.start], codec)
         except UnicodeDecodeError:
             return None
 
 
-def _lenient(payload: bytes, codec: str, max_damage: float) -> str | None:
-    """The text with U+FFFD for damaged places, None where they pass `max_damage` of the non-ASCII characters."""
-    text = payload.decode(codec, errors="replace")
+def _is_bearable(text: str, max_damage: float) -> bool:
+    """Whether U+FFFD are at most `max_damage` of the other characters outside ASCII."""
     num_bad = text.count("\ufffd")
-    return text if num_bad <= max_damage * (len(_NON_ASCII.findall(text)) - num_bad) else None
+    return num_bad <= max_damage * (len(_NON_ASCII.findall(text)) - num_bad)
 
 
-def _is_short_cjk(payload: bytes, codec: str) -> bool:
-    """Whether a labelled page holds a handful of CJK characters and nothing else outside ASCII.
+def _short_cjk(payload: bytes, labels: tuple[str | None, ...]) -> tuple[str, str] | None:
+    """A handful of CJK characters in the encoding named, where that is likelier than what they are as UTF-8.
 
-    Too few for the statistics of `_plausible`, and two-byte pairs of GBK can pass for UTF-8 by chance.
+    Two-byte pairs of GBK can pass for UTF-8 by chance: 模牛 is also ģţ.
     """
-    text = _strict(payload, codec) if codec in _CJK_CODECS else None
-    non_ascii = _NON_ASCII.findall(text) if text else []
-    return len(non_ascii) < 12 and bool(non_ascii) and all(map(_CJK.match, non_ascii))
+    named = [codec for codec in _legacy_labels(payload, labels) if codec in _CJK_CODECS]
+    texts = {codec: text for codec in named if (text := _strict(payload, codec)) is not None}
+    if not texts:
+        return None
+    sample, _ = _sample(payload, _FIRST_SAMPLE)
+    gains = _gains(sample, list(texts))
+    best = cheapest(sample, (*texts, "utf_8"), gains=gains, hinted=(), prose="")[0].codec
+    return (texts[best], best) if best in texts else None
 
 
-def _plausible(text: str, codec: str) -> bool:
-    """Whether a strict decoding reads like text rather than like another encoding's bytes.
+def _as_browsers_decode(error: UnicodeError) -> tuple[str, int]:
+    """Characters that browsers know and Python's codec lacks: the euro of GBK, the vendor rows of EUC-JP."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.start + 2]
+    if error.encoding == "gb18030" and bad[:1] == b"\x80":
+        return "€", error.start + 1
+    if error.encoding == "euc_jp" and len(bad) == 2 and min(bad) >= 0xA1 and max(bad) <= 0xFE:
+        row, cell = bad[0] - 0xA1, bad[1] - 0xA1
+        first = row // 2 + (0x81 if row < 62 else 0xC1)
+        second = cell + (0x9F if row % 2 else 0x40 if cell < 63 else 0x41)
+        wide = bytes((first, second)).decode("cp932", "ignore")
+        return wide or "\ufffd", error.start + 2
+    return "\ufffd", error.end
 
-    Latin letters outside ASCII stand alone or in short runs; long ones are another script read as Latin. Cyrillic
-    read by the wrong table mixes its cases. Han, kana and hangul contain their few commonest characters.
-    """
-    non_ascii = _NON_ASCII.findall(text)
-    if not non_ascii:
-        return True
-    if len(_SUSPECT.findall(text)) > 0.005 * len(non_ascii):
-        return False
-    if codec in _COMMON:
-        return len(_COMMON[codec].findall(text)) >= 0.12 * len(non_ascii) and len(non_ascii) >= 6
-    if sum(map(len, _LATIN_RUN.findall(text))) > 0.2 * len(non_ascii):
-        return False
-    num_cyrillic = len(_CYRILLIC.findall(text))
-    if codec in _CYRILLIC_CODECS and num_cyrillic < 0.5 * len(non_ascii):
-        return False
-    return not (num_cyrillic and len(_ODD_CASE.findall(text)) > 0.1 * num_cyrillic)
+
+_RAISED = bytes(byte | 0x80 if 0x21 <= byte < 0x7F else byte for byte in range(256))
+codecs.register_error("mining.browser", _as_browsers_decode)

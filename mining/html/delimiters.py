@@ -95,7 +95,9 @@ def read_delimiters(html: str) -> Delimiters:
     # a single dollar must then look like mathematics.
     inline = list(dict.fromkeys((*inline, ("\\(", "\\)"), ("$", "$"))))
     display = list(dict.fromkeys((*display, ("$$", "$$"), ("\\[", "\\]"))))
+    # PreTeXt's configuration names AsciiMath and confines it to elements of the class has_am.
     ascii_math = any(name in html for name in ("AM_HTMLorMML", "AM_CHTML", "sciimath", "sciiMath"))
+    ascii_math = ascii_math and "has_am" not in html
     return Delimiters(tuple(inline), tuple(display), True, dollar_declared, ascii_math)
 
 
@@ -244,7 +246,7 @@ def _is_formula(body: str, token: str, after: str, delimiters: Delimiters) -> bo
     if token == "$":
         return _is_dollar_formula(body, after, delimiters.dollar_declared)
     if token == "`":
-        return looks_like_latex(body.strip())
+        return not _is_prose(body) and (looks_like_latex(body.strip()) or bool(_ASCII_MATH.search(body)))
     if delimiters.declared or token.startswith("\\begin"):
         return token != "$$" or not _is_prose(body)
     if token == "$$":
@@ -271,6 +273,8 @@ def _is_dollar_formula(body: str, after: str, declared: bool) -> bool:
 def _is_prose(body: str) -> bool:
     return bool(_PROSE.search(_COMMAND.sub(" ", _TEXT_ARGUMENT.sub(" ", body))))
 
+
+_ASCII_MATH = re.compile(r"\b(?:root|sqrt|in|uu|nn|vv|sub|sup|oo|RR|ZZ|NN|QQ|CC|xx|vec|hat|bar)\b|\[\[")
 
 _OUTER = (("\\(", "\\)", False), ("\\[", "\\]", True), ("$$", "$$", True), ("$", "$", False))
 _STYLE = re.compile(r"^\{?\s*\\(?:displaystyle|textstyle)(?![A-Za-z])\s*")

@@ -1,5 +1,6 @@
 """A page's HTML -> its title and main text, formulas as LaTeX: the order of the steps, and the limits."""
 
+import html as entities
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,17 +10,17 @@ from resiliparse.parse.html import HTMLTree
 
 from mining.errors import RecordError
 from mining.html.delimiters import (
-    UNDECLARED,
-    Delimiters,
+    CLOSE,
     assemble_scripts,
-    count_marks,
     finish,
     mark_delimited,
     may_hold_delimiters,
     read_delimiters,
 )
-from mining.html.markup import protect, restore_bullets
-from mining.html.math import mark_formulas, mask_code, needs_formula_work
+from mining.html.furniture import drop_link_lines
+from mining.html.hints import formula_selector
+from mining.html.math import mark_formulas, mask_code
+from mining.html.source import clean
 
 
 @dataclass(frozen=True)
@@ -58,31 +59,26 @@ class Extraction:
     """(found, kept) for each kind of `delimiters.KINDS` that the page has."""
 
 
-# Whole names where a part would hit the page itself: NexT blogs wrap everything in "sidebar-position-left", and "toc"
-# is in "protocol" and "stock".
 _BOILERPLATE = (
     "nav", "footer", "aside", "form", "button", "dialog", '[role="navigation"]', '[role="contentinfo"]',
-    '[aria-hidden="true"]', '[class*="consent"]', '[id*="cookie"]', '[class*="cookie"]', '[class*="share"]',
-    '[class*="social"]', '[class*="breadcrumb"]', '[class*="pagination"]', '[class*="navbar"]', '[class*="menu"]',
-    '[id*="menu"]', '[class*="footer"]', '[id*="footer"]', '[class*="banner"]', ".sidebar", "#sidebar",
-    ".sphinxsidebar", ".sidebar-inner", ".sidebar-toggle", '[class$="-sidebar"]', '[id$="-sidebar"]', ".toc", "#toc",
-    "#TOC", '[class*="toc-"]', '[id*="-toc"]', '[class$="toctree"]', ".toctree-wrapper", ".post-nav", ".nav-links",
-    ".related", "#searchbox", ".advert",
+    '[aria-hidden="true"]', ".headerlink", ".skip-link", ".sr-only", ".visually-hidden", ".screen-reader-text",
 )  # fmt: skip
-_ALWAYS_OUT = (
-    ".headerlink", ".skip-link", ".anchorjs-link", ".header-anchor", ".heading-anchor", ".sr-only", ".visually-hidden",
-    ".screen-reader-text", ".assistive", ".skip-nav", ".skip-to-content", ".autopermalink",
-)  # fmt: skip
+"""Left out where the whole body is taken."""
 
+_TITLE = re.compile(r"<title[^>]*+>([^<]*+)", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _SHALLOW = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "p",
      "li", "td", "th", "tr", "option", "dt", "dd", "tbody", "thead", "tfoot", "path", "use", "rect", "circle", "line")
 )  # fmt: skip
 _TEXT_KINDS = ("delimited", "environment", "sup_sub")
-_SHORT_TEXT = 600
-# A typesetter's own configuration names about so many pairs of delimiters.
-_CONFIG_OPENERS = 4
+_SHORT_TEXT = 250
+_FORMULA_SIGNS = ("\\(", "\\[", "$$", "<math", "math/tex", "application/x-tex", "<mjx-container")
+_FORMULA_HINTS = ("athJax", "<math", "atex")
+_SLIGHT_LOSS = 8
+"""Commas and the like that an article may leave out without another look."""
+# A typesetter's own configuration names about so many delimiters.
+_CONFIG_SIGNS = 8
 _SMALL_PAGE = 200_000
 _DEPTH_STEP = 16_384
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -99,57 +95,54 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
     """
     _check_limits(html, url, cfg)
     try:
-        tree = HTMLTree.parse(protect(html) if cfg.main_content else html)
-        title = " ".join((tree.title or "").split())
-        found: Counter[str] = Counter()
-        delimiters = UNDECLARED
-        if needs_formula_work(html):
-            found = mark_formulas(tree)
-            delimiters = read_delimiters(html)
-            if delimiters.declared:
-                mask_code(tree)
-        # Opening delimiters, those in scripts too: a bound that says when formulas may have been lost.
-        num_openers = sum(map(html.count, ("\\(", "\\[", "$$"))) // 2 if delimiters.declared else 0
-        text = _marked_text(tree, found, delimiters, cfg, num_openers)
+        source, num_left_out = clean(html) if cfg.main_content else (html, 0)
+        if num_left_out > _SLIGHT_LOSS and _loses_formulas(html, source, cfg.min_formula_share):
+            source, num_left_out = html, 0
+        text, found = _marked_text(source, html, whole=source is html)
+        if num_left_out > _SLIGHT_LOSS and len(text) < _SHORT_TEXT:
+            body, found_in_body = _marked_text(html, html, whole=True)
+            if len(text) < cfg.min_main_share * len(body):
+                text, found = body, found_in_body
     except (ValueError, RecursionError) as error:
         raise RecordError("unparsable", f"{url}: {error}") from error
     text, kept = finish(text)
     found |= kept
     by_kind = {kind: (num, kept[kind]) for kind, num in found.items()}
-    return Extraction(_clean(title), _clean(text, cfg.max_text_chars), found.total(), kept.total(), by_kind)
+    return Extraction(title_of(html), _clean(text, cfg.max_text_chars), found.total(), kept.total(), by_kind)
 
 
-def _marked_text(
-    tree: HTMLTree, found: Counter[str], delimiters: Delimiters, cfg: ExtractConfig, num_openers: int
-) -> str:
-    """The text to keep, formulas marked; adds to `found` what only the text shows."""
-    main = _plain(tree, delimiters, main_content=cfg.main_content)
-    num_main = count_marks(main)
-    if not cfg.main_content:
-        found.update(_text_kinds(main))
-        return main
-    num_elements = found.total() - found["sup_sub"]
-    # Measured on 1,000 real pages: main content that is cut down wrongly is nearly always short.
-    expected = cfg.min_formula_share * (num_elements + num_openers)
-    if len(main) >= _SHORT_TEXT and num_main + _CONFIG_OPENERS >= expected:
-        return main
-    whole = _plain(tree, delimiters, main_content=False)
-    found.update(_text_kinds(whole))
-    num_whole = count_marks(whole)
-    if num_main >= cfg.min_formula_share * num_whole and len(main) >= cfg.min_main_share * len(whole):
-        return main
-    return whole
+def title_of(html: str) -> str:
+    """The page's <title>, one line."""
+    match = _TITLE.search(html)
+    return _clean(" ".join(entities.unescape(match[1]).split())) if match else ""
 
 
-def _plain(tree: HTMLTree, delimiters: Delimiters, *, main_content: bool) -> str:
-    text = extract_plain_text(
-        tree,
-        main_content=main_content,
-        alt_texts=False,
-        skip_elements=_ALWAYS_OUT if main_content else (*_ALWAYS_OUT, *_BOILERPLATE),
-    )
-    text, _ = assemble_scripts(restore_bullets(text))
-    return mark_delimited(text, delimiters) if may_hold_delimiters(text, delimiters) else text
+def _loses_formulas(html: str, source: str, min_share: float) -> bool:
+    """Whether the article chosen leaves out more formulas of the page than `min_share` allows."""
+    if not any(hint in html for hint in _FORMULA_HINTS):
+        return False
+    num = sum(map(html.count, _FORMULA_SIGNS))
+    return num > _CONFIG_SIGNS and sum(map(source.count, _FORMULA_SIGNS)) < min_share * (num - _CONFIG_SIGNS)
+
+
+def _marked_text(source: str, html: str, *, whole: bool) -> tuple[str, Counter[str]]:
+    """The text of a source with its formulas marked, and the formulas met; `html` is the page that declares them."""
+    tree = HTMLTree.parse(source)
+    found: Counter[str] = Counter()
+    delimiters = read_delimiters(html)
+    if selector := formula_selector(source):
+        found = mark_formulas(tree, selector)
+    if delimiters.declared:
+        mask_code(tree)
+    text = extract_plain_text(tree, alt_texts=False, skip_elements=_BOILERPLATE if whole else None)
+    if not whole:
+        text = drop_link_lines(text)
+    text, _ = assemble_scripts(text)
+    if may_hold_delimiters(text, delimiters):
+        text = mark_delimited(text, delimiters)
+    if CLOSE in text:
+        found.update(_text_kinds(text))
+    return text, found
 
 
 def _text_kinds(text: str) -> Counter[str]:

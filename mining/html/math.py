@@ -1,15 +1,17 @@
 """Every web encoding of a formula -> a mark of delimited LaTeX in the page's tree, one handler a function.
 
-`mark_formulas` edits the tree: each formula element becomes a text node that holds its mark, and what is drawn beside
-the source (previews, glyph spans, fallback images) goes, so that each formula comes out once. Delimiters in running
-text are read after extraction (`mining.html.delimiters`); this module only hides code from them.
+`mark_formulas` edits the tree: each formula element that `mining.html.hints` points at becomes text that holds its
+mark, and what is drawn beside the source (previews, glyph spans, fallback images) goes, so that each formula comes out
+once. Delimiters in running text are read after extraction (`mining.html.delimiters`); this module only hides code from
+them.
 """
 
+import html as entities
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from functools import lru_cache
 
 from resiliparse.parse.html import ElementNode, HTMLTree, Node
 
@@ -26,7 +28,12 @@ from mining.html.delimiters import (
     mark,
     strip_delimiters,
 )
-from mining.html.mathml import mathml_to_latex, tex_annotation
+from mining.html.glyphs import glyphs_to_latex
+from mining.html.hints import EVERYTHING
+from mining.html.images import MAY_BE_FORMULA, formula_of_image
+from mining.html.katex_glyphs import katex_to_latex
+from mining.html.mathml import mathml_to_latex
+from mining.html.symbols import SYMBOLS, join
 
 MAX_FORMULAS = 20_000
 """Formula elements read in one page; those after it keep the form the page gives them."""
@@ -44,32 +51,21 @@ class Formula:
 REMOVE = Formula("", "")
 """The handler's answer for what is drawn beside a formula's source."""
 
-_NEEDLES = ("math", "atex", "MathJax", "<su", "tex=", "metex")
-# One pass for everything: its cost is the number of selectors, so class names are met by what they have in common
-# ("math", "MathJax", "mwe-math-element"; "katex", "arithmatex", "latex"), and `_read` tells them apart.
-_SELECTOR = (
-    'math, script[type^="math/"], mjx-container, math-renderer, sup, sub, [class*="ath"], [class*="atex"], [data-tex], '
-    '[id^="MathJax_"], img[src*="tex"], img[src*="math"], img[src*="chart?"], img[alt*="\\\\"], img[alt^="$"]'
-)
 
-
-def needs_formula_work(html: str) -> bool:
-    """Whether a page can hold formulas in its markup; a few substring scans, so that most pages pay nothing more."""
-    return any(needle in html for needle in _NEEDLES)
-
-
-def mark_formulas(tree: HTMLTree) -> Counter[str]:
+def mark_formulas(tree: HTMLTree, selector: str = EVERYTHING) -> Counter[str]:
     """Formulas found by kind; in the tree each readable one has become a mark."""
     root = tree.document
     found: Counter[str] = Counter()
-    if root is None:
+    if root is None or not selector:
         return found
     plan: list[tuple[ElementNode, str]] = []
     outer: ElementNode | None = None
-    for element in root.query_selector_all(_SELECTOR).values()[:MAX_FORMULAS]:
+    for element in root.query_selector_all(selector).values()[:MAX_FORMULAS]:
         if outer is not None and outer.contains(element):
             continue
-        answer = _read(element)
+        tag = element.tag or ""
+        handler = _handler(tag, element.class_name or "")
+        answer = handler(element) if handler else _by_attribute(element)
         if answer is None:
             continue
         if isinstance(answer, Formula) and answer is not REMOVE:
@@ -77,7 +73,7 @@ def mark_formulas(tree: HTMLTree) -> Counter[str]:
         outer = element
         plan.append((element, _replacement(answer)))
     for element, text in plan:
-        element.replace_with(*((tree.create_text_node(text),) if text else ()))
+        _put(tree, element, text)
     return found
 
 
@@ -97,33 +93,72 @@ def mask_code(tree: HTMLTree) -> None:
         element.inner_html = markup.replace("`", MASKED_TICK)
 
 
+_IN_PLACE = frozenset(("span", "em", "i", "sup", "sub", "math", "mjx-container", "math-renderer", "tex-math", "eq"))
+
+
+def _put(tree: HTMLTree, element: ElementNode, text: str) -> None:
+    """Puts a mark in an element's place; within it where the element prints nothing of its own, at a tenth the cost."""
+    is_hidden = element.has_attribute("aria-hidden") or "none" in (element.getattr("style") or "")
+    if text and element.tag in _IN_PLACE and not is_hidden:
+        element.text_content = text
+        return
+    parent = element.parent_element if element.tag == "img" else None
+    # What stands in <noscript> is not extracted.
+    place = parent if parent is not None and parent.tag == "noscript" else element
+    place.replace_with(*((tree.create_text_node(text),) if text else ()))
+
+
 def _replacement(answer: "Formula | str") -> str:
     if isinstance(answer, str):
         return answer
     return mark(answer.latex, answer.kind, display=answer.display) if answer.latex else ""
 
 
-def _read(element: ElementNode) -> "Formula | str | None":
-    """What an element becomes: a formula, plain text with script marks, REMOVE, or None to leave it alone."""
-    tag = element.tag or ""
+@lru_cache(maxsize=4096)
+def _handler(tag: str, classes: str) -> "Callable[[ElementNode], Formula | str | None] | None":
     if tag in _BY_TAG:
-        return _BY_TAG[tag](element)
-    for name in (element.class_name or "").split():
-        if name in _BY_CLASS:
-            return _BY_CLASS[name](element)
-    if element.has_attribute("data-tex"):
-        return data_tex(element)
-    return REMOVE if (element.id or "").startswith("MathJax_") else None
+        return _BY_TAG[tag]
+    return next((_BY_CLASS[name] for name in classes.split() if name in _BY_CLASS), None)
+
+
+def _by_attribute(element: ElementNode) -> Formula | None:
+    """What an element of no known tag and class becomes: the TeX of its attribute, or REMOVE for MathJax's messages."""
+    if (element.id or "").startswith("MathJax_"):
+        return REMOVE
+    return data_tex(element)
+
+
+_ANNOTATION = re.compile(r"<annotation\b[^>]*\bencoding=\"[^\"]*[tT][eE][xX][^\"]*\"[^>]*>([^<]*)</annotation>")
+_PREFIX = re.compile(r"(</?)\w+:")
 
 
 def mathml(element: ElementNode) -> Formula:
     """`<math>`: LaTeXML's alttext or a TeX annotation where there is one, else the tree itself."""
-    latex = clean_latex(tex_annotation(element))
+    display = element.getattr("display") == "block" or element.getattr("mode") == "display"
+    display = display or "tml-display" in (element.class_name or "")
+    markup = element.inner_html
+    latex = clean_latex(_annotated(markup))
     alttext = element.getattr("alttext") or ""
     if not latex and ("\\" in alttext or "^" in alttext or "_" in alttext or "ltx_" in (element.class_name or "")):
         latex = clean_latex(alttext)
-    display = element.getattr("display") == "block" or (element.getattr("mode") == "display")
-    return Formula("mathml", latex or clean_latex(mathml_to_latex(element)), display)
+    if not latex:
+        latex = clean_latex(mathml_to_latex(element))
+    return Formula("mathml", latex, display)
+
+
+def _annotated(markup: str) -> str:
+    """The TeX annotation of a formula's markup, empty where there is none: no Python object a node."""
+    match = _ANNOTATION.search(markup) if "<annotation" in markup else None
+    return entities.unescape(match[1]) if match else ""
+
+
+def prefixed_mathml(element: ElementNode) -> Formula | None:
+    """`<m:math>`, `<mml:math>`: MathML of XML pages, that an HTML parser takes for unknown elements."""
+    previous = element.previous_element_sibling
+    if previous is not None and previous.tag == "tex-math":
+        return REMOVE
+    math = _parsed_math(_PREFIX.sub(r"\1", element.outer_html))
+    return mathml(math) if math is not None else None
 
 
 def tex_script(element: ElementNode) -> Formula:
@@ -143,15 +178,32 @@ def tex_script(element: ElementNode) -> Formula:
 def katex(element: ElementNode) -> Formula | None:
     """Rendered KaTeX: its annotation or MathML half; the HTML half and any copy of it goes."""
     classes = (element.class_name or "").split()
-    display = "katex-display" in classes or element.closest(".katex-display") is not None
+    markup = element.inner_html
+    display = "katex-display" in classes or "katex--display" in classes or 'class="katex-display' in markup
+    if latex := clean_latex(_annotated(markup)):
+        return Formula("katex", latex, display or ("<math " in markup and 'display="block"' in markup))
+    if "katex-error" in classes:
+        return Formula("katex", strip_delimiters(element.text_content or "")[0], display)
     math = element.query_selector("math")
     if math is not None:
         return Formula("katex", mathml(math).latex, display or math.getattr("display") == "block")
-    if "katex-error" in classes:
-        return Formula("katex", strip_delimiters(element.text_content or "")[0], display)
-    if element.query_selector(".katex-html") is not None:
-        return Formula("katex", "", display)
-    return None
+    half = element.query_selector(".katex-mathml")
+    if half is not None:
+        # CSDN strips the tags of the MathML half: glyphs a line each, then the source in a line of its own.
+        lines = [line.strip() for line in (half.text_content or "").splitlines() if line.strip()]
+        return Formula("katex", clean_latex(lines[-1]) if len(lines) > 1 else "", display)
+    if "katex-html" in markup:
+        return Formula("katex", clean_latex(katex_to_latex(element)), display)
+    return katex_source(element) if "<" not in markup else None
+
+
+def katex_source(element: ElementNode) -> Formula | None:
+    """`.wp-katex-eq`, `.katex-eq` and bare `.katex`: TeX, `data-display` tells the rest."""
+    latex, display = strip_delimiters(element.text_content or "")
+    if not latex:
+        return None
+    display = display or "true" in (element.getattr("data-display"), element.getattr("data-katex-display"))
+    return Formula("element", latex, display or "katex--display" in (element.class_name or ""))
 
 
 def mathjax_2(element: ElementNode) -> Formula | str | None:
@@ -176,61 +228,133 @@ def mathjax_2(element: ElementNode) -> Formula | str | None:
 
 
 def mathjax_3(element: ElementNode) -> Formula:
-    """`<mjx-container>` of MathJax 3 and 4: assistive MathML, else the LaTeX that version 4 notes beside its glyphs."""
+    """`<mjx-container>` of MathJax 3 and 4: assistive MathML, the LaTeX that version 4 notes, else the glyphs' tree."""
     display = element.getattr("display") in ("true", "block")
     math = element.query_selector("math")
     if math is not None:
         return Formula("mathjax", mathml(math).latex, display or math.getattr("display") == "block")
     holder = element if element.has_attribute("data-latex") else element.query_selector("[data-latex]")
-    return Formula("mathjax", clean_latex(holder.getattr("data-latex") or "") if holder else "", display)
+    latex = clean_latex(holder.getattr("data-latex") or "") if holder else ""
+    return Formula("mathjax", latex or clean_latex(glyphs_to_latex(element)), display)
+
+
+_WIKIPEDIA_DISPLAY = re.compile(r"mwe-math-(?:mathml|fallback-image)-display|mwe-math-element-block")
+
+
+def lone_svg(element: ElementNode) -> Formula | None:
+    """An SVG that MathJax 3 drew and an editor took out of its container (mdnice)."""
+    if element.query_selector('g[data-mml-node="math"]') is None:
+        return None
+    parent = element.parent_element
+    return Formula("mathjax", glyphs_to_latex(element), parent is not None and "block" in (parent.class_name or ""))
 
 
 def wikipedia(element: ElementNode) -> Formula | None:
     """MediaWiki's pair of hidden MathML and fallback image: one formula."""
-    image = element.query_selector("img")
+    markup = element.outer_html
+    display = bool(_WIKIPEDIA_DISPLAY.search(markup)) or '<math display="block"' in markup
+    if latex := clean_latex(_annotated(markup)):
+        return Formula("wikipedia", latex, display)
     math = element.query_selector("math")
-    display = "display" in " ".join((element.class_name or "", (image.class_name if image else None) or ""))
-    display = display or "mwe-math-element-block" in (element.class_name or "")
     if math is not None:
         read = mathml(math)
         return Formula("wikipedia", read.latex, display or read.display)
-    return Formula("wikipedia", clean_latex(image.getattr("alt") or ""), display) if image else None
+    # Mobile pages hide the image in <noscript> and load it into a placeholder.
+    image = element.query_selector("img, [data-alt]")
+    alt = (image.getattr("alt") or image.getattr("data-alt") or "") if image is not None else ""
+    return Formula("wikipedia", clean_latex(alt), display) if image is not None else None
+
+
+# Longer elements are sections of a page; nested a thousand deep, each would be read to the end.
+_MAX_SOURCE_CHARS = 20_000
+_SURE_CLASSES = frozenset(("inline", "display", "math-container", "math-inline", "math-display", "language-math"))
+_RENDERED = re.compile(r"<(?:math|script|img|mjx-container)[\s>]|class=\"[^\"]*(?:katex|MathJax)")
 
 
 def tex_element(element: ElementNode) -> Formula | str | None:
     """An element whose text is TeX: .math-container, Pandoc and Sphinx math, CKEditor, arithmatex, GitHub, GitLab."""
-    if element.query_selector('math, script, img, mjx-container, .katex, .MathJax, [class*="MathJax"]') is not None:
+    markup = element.inner_html
+    if len(markup) > _MAX_SOURCE_CHARS:
         return None
-    classes = (element.class_name or "").split()
-    number = element.query_selector(".eqno")
     source = element.text_content or ""
-    if number is not None:
-        source = source.replace(number.text_content or "", "", 1)
-    if element.query_selector("sup, sub") is not None:
-        source = "".join(_script_latex(child) for child in element.child_nodes)
+    if "<" in markup:
+        if _RENDERED.search(markup):
+            return None
+        number = element.query_selector(".eqno") if "eqno" in markup else None
+        if number is not None:
+            source = source.replace(number.text_content or "", "", 1)
+        if "<su" in markup:
+            source = "".join(_script_latex(child) for child in element.child_nodes)
     latex, display = strip_delimiters(source)
     if display is None:
-        sure = {"inline", "display", "math-container", "math-inline", "math-display", "language-math"} & {*classes}
-        if not (sure or looks_like_latex(latex)):
+        classes = (element.class_name or "").split()
+        if not (_SURE_CLASSES.intersection(classes) or looks_like_latex(latex)):
             return None
         display = "display" in classes or "math-display" in classes or element.tag in ("div", "pre")
         display = display or element.getattr("data-math-style") == "display"
     return Formula("element", latex, display) if latex else None
 
 
+def tex_tag(element: ElementNode) -> Formula | None:
+    """`<tex-math>`, `<d-math>`, `<la-tex>`, `<eq>`, `<math-field>`: an element made for TeX."""
+    markup = element.inner_html
+    if _RENDERED.search(markup):
+        return None
+    latex, display = strip_delimiters(element.text_content or "")
+    parent = element.parent_element
+    display = display or element.tag == "eqn" or any(map(element.has_attribute, ("block", "display", "data-display")))
+    return (
+        Formula("element", latex, display or (parent is not None and "disp" in (parent.tag or ""))) if latex else None
+    )
+
+
+_LOGOS = {name.lower(): name for name in ("TeX", "LaTeX", "KaTeX", "XeTeX")}
+
+
+def loose_tex(element: ElementNode) -> Formula | str | None:
+    """`.tex`, `.latex`, `.formula`, `.equation`: names that other things bear too, so only what is plainly TeX."""
+    source = element.text_content or ""
+    if "<" in element.inner_html:
+        return _LOGOS.get(source.strip().lower())
+    latex, display = strip_delimiters(source)
+    if not latex or (display is None and not ("\\" in latex and looks_like_latex(latex))):
+        return None
+    return Formula("element", latex, bool(display) or element.tag in ("div", "p"))
+
+
+# Fractions, roots and stacked limits that a site sets by its own style sheet, and identifiers of programs.
+_SET_IN_HTML = re.compile(r"<(?:table|br|a)[\s>]|class=\"(?!mvar|nowrap|texhtml)")
+_LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|::")
+
+
+def html_math(element: ElementNode) -> Formula | None:
+    """`.texhtml` of MediaWiki and `.formula` of Docutils: mathematics set in HTML, as far as it is only scripts."""
+    markup = element.inner_html
+    if _RENDERED.search(markup) or _SET_IN_HTML.search(markup):
+        return None
+    latex = clean_latex("".join(_script_latex(child) for child in element.child_nodes))
+    if not looks_like_latex(latex) or _LONG_WORD.search(latex):
+        return None
+    return Formula("element", _latex_symbols(latex), element.tag == "div")
+
+
+def _latex_symbols(text: str) -> str:
+    return text if text.isascii() else join([char if char.isascii() else SYMBOLS.get(char, char) for char in text])
+
+
+_TEX_ATTRIBUTES = ("data-tex", "data-formula", "data-latex", "data-equation", "data-value")
+
+
 def data_tex(element: ElementNode) -> Formula | None:
-    """`data-tex` and its like (Zhihu): the source in an attribute."""
-    latex, display = strip_delimiters(element.getattr("data-tex") or "")
-    if not latex:
+    """`data-tex` and its like (Zhihu, mdnice, Quill): the source in an attribute."""
+    source = next((value for name in _TEX_ATTRIBUTES if (value := element.getattr(name))), "")
+    latex, display = strip_delimiters(source)
+    if not latex or not looks_like_latex(latex):
         return None
     # Zhihu marks a display formula by a line break at its end.
-    return Formula("element", latex.removesuffix("\\\\").strip(), bool(display) or latex.endswith("\\\\"))
-
-
-def wp_katex(element: ElementNode) -> Formula | None:
-    """`.wp-katex-eq`: bare TeX, `data-display` tells the rest."""
-    latex, display = strip_delimiters(element.text_content or "")
-    return Formula("element", latex, bool(display) or element.getattr("data-display") == "true") if latex else None
+    display = display or latex.endswith("\\\\") or element.tag in ("section", "div", "figure")
+    display = display or "block" in (element.class_name or "")
+    return Formula("element", latex.removesuffix("\\\\").strip(), display)
 
 
 def ascii_math(element: ElementNode) -> Formula | None:
@@ -239,72 +363,69 @@ def ascii_math(element: ElementNode) -> Formula | None:
     return Formula("asciimath", asciimath_to_latex(source)) if source else None
 
 
-_TEX_QUERY = re.compile(r"(?:^|&)(?:tex|latex|chl|formula|eq|math)=([^&]*(?:&(?:space|plus|amp);[^&]*)*)")
-_SOURCE_HOSTS = ("latex", "tex.cgi", "mathtex", "mimetex", "equation", "chart", "math/render")
-_CODECOGS = re.compile(r"\\(?:dpi|bg|fn|fg)(?:_\w+|\s*\{[^}]*\})|\\(?:inline|tiny|small|large|LARGE|huge)(?![A-Za-z])")
+_WIRIS = str.maketrans({"«": "<", "»": ">", "¨": '"', "§": "&", "`": "'"})
 
 
 def image(element: ElementNode) -> Formula | None:
-    """A formula drawn as an image: its alt text, title or the TeX in its address."""
-    address = element.getattr("src") or element.getattr("data-src") or element.getattr("data-original") or ""
-    classes = element.class_name or ""
-    if address.startswith("data:"):
-        address = ""
-    sure = any(part in address for part in _SOURCE_HOSTS) or bool(
-        re.search(r"\b(?:latex|tex|math|mwe-math\S*)\b", classes)
-    )
-    query = tex_in_address(address)
-    for source in (element.getattr("data-formula"), element.getattr("alt"), element.getattr("title"), query):
-        latex, display = strip_delimiters(source or "")
-        # An address that carries TeX outranks an alt text of words ("equation").
-        if latex and looks_like_latex(latex) and (sure or "\\" in latex) and not re.search(r"\.\w{3,4}$", latex):
-            return Formula("image", latex, bool(display) or "display" in classes or _stands_alone(element))
-    return Formula("image", clean_latex(query), _stands_alone(element)) if query else None
+    """A formula drawn as an image: MathML or TeX in its attributes, or the TeX in its address."""
+    markup = element.outer_html
+    if not MAY_BE_FORMULA.search(markup):
+        return None
+    if "«math" in markup or "&lt;math" in markup:
+        source = element.getattr("data-mathml") or element.getattr("alt") or ""
+        math = _parsed_math(source.translate(_WIRIS) if "«" in source else source)
+        if math is not None:
+            return Formula("image", mathml(math).latex, mathml(math).display)
+    read = formula_of_image(element)
+    if read is None:
+        return None
+    holder = element.parent_element
+    if holder is not None and holder.tag == "noscript":
+        # A page that loads its images by script repeats them here; of the two copies one is kept.
+        copies = (holder.previous_element_sibling, holder.next_element_sibling)
+        if any(copy is not None and copy.tag in ("img", "span") and formula_of_image(copy) for copy in copies):
+            return None
+    return Formula("image", *read)
 
 
-def tex_in_address(address: str) -> str:
-    """The TeX that an image's address carries, empty where it carries none."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    place = f"{parts.netloc}{parts.path}".lower()
-    if not any(name in place for name in _SOURCE_HOSTS):
-        return ""
-    query = parts.query + (f"#{parts.fragment}" if parts.fragment else "")
-    match = _TEX_QUERY.search(query)
-    if match:
-        source = match[1]
-    elif any(name in place for name in ("mimetex", "mathtex", "tex.cgi", "codecogs")):
-        source = query
-    else:
-        return ""
-    source = unquote(source.replace("+", " ") if match else source)
-    source = source.replace("&space;", " ").replace("&plus;", "+").replace("&amp;", "&")
-    return clean_latex(_CODECOGS.sub("", source).replace("\\$", "").strip("$"))
-
-
-def _stands_alone(element: ElementNode) -> bool:
-    """Whether an image is all that its block holds."""
-    parent = element.parent_element
-    if parent is None or parent.tag not in ("p", "div", "center", "dd", "figure"):
-        return False
-    return not (parent.text_content or "").strip() and parent.child_element_count == 1
+def latexml_equations(table: ElementNode) -> Formula | None:
+    """LaTeXML's table of an equation or an aligned group: one displayed formula with its numbers as tags."""
+    if "ltx_eqn_table" in table.inner_html:
+        return None
+    rows = []
+    for row in table.query_selector_all("tr").values():
+        cells = [clean_latex(math.getattr("alttext") or "") for math in row.query_selector_all("math").values()]
+        if not all(cells) or (not cells and (row.text_content or "").strip()):
+            return None
+        number = row.query_selector(".ltx_tag_equation")
+        label = (number.text_content or "").strip().strip("()") if number is not None else ""
+        if cells:
+            rows.append(" & ".join(cells) + (f" \\tag{{{label}}}" if label else ""))
+    if not rows:
+        return None
+    is_single = len(rows) == 1 and " & " not in rows[0]
+    body = " \\\\ ".join(rows)
+    return Formula("mathml", body if is_single else f"\\begin{{align}} {body} \\end{{align}}", display=True)
 
 
 _ORDINAL = re.compile(r"(?:st|nd|rd|th|er|re|e|è|ème|o|a|º|ª|tm|TM|®|©|™|SM|\*|†|‡|§)\.?$")
+_NO_SCRIPT = re.compile(r"<(?:a|img|math|script)[\s>]")
 
 
 def script_element(element: ElementNode) -> str | None:
     """`<sup>` and `<sub>` as marks that `assemble_scripts` hangs on what stands before them; None for footnotes."""
-    parent = element.parent_element
-    if element.query_selector("a, img, math, script") is not None or (parent is not None and parent.tag == "a"):
-        return None
+    markup = element.inner_html
     text = (element.text_content or "").strip()
     if not text or len(text) > 24 or text.startswith("[") or _ORDINAL.match(text):
         return None
-    inner = "".join(_script_latex(child) for child in element.child_nodes)
-    return f"{SUP if element.tag == 'sup' else SUB}{inner.strip()}{SCRIPT_END}"
+    if "<" in markup:
+        if _NO_SCRIPT.search(markup):
+            return None
+        text = "".join(_script_latex(child) for child in element.child_nodes).strip()
+    parent = element.parent_element
+    if parent is not None and parent.tag == "a":
+        return None
+    return f"{SUP if element.tag == 'sup' else SUB}{text}{SCRIPT_END}"
 
 
 def _script_latex(node: Node, depth: int = 0) -> str:
@@ -321,15 +442,22 @@ def _parsed_math(markup: str) -> ElementNode | None:
     return body.query_selector("math") if body is not None else None
 
 
-_BY_TAG: dict[str, Callable[[ElementNode], Formula | str | None]] = {
+_Handlers = dict[str, Callable[[ElementNode], Formula | str | None]]
+_BY_TAG: _Handlers = {
     "math": mathml, "script": tex_script, "mjx-container": mathjax_3, "math-renderer": tex_element, "img": image,
-    "sup": script_element, "sub": script_element,
+    "svg": lone_svg,
+    "sup": script_element, "sub": script_element, "mml:math": prefixed_mathml, "m:math": prefixed_mathml,
+    **dict.fromkeys(("tex-math", "d-math", "dt-math", "la-tex", "eq", "eqn", "math-field"), tex_tag),
 }  # fmt: skip
-_BY_CLASS: dict[str, Callable[[ElementNode], Formula | str | None]] = {
-    "katex-display": katex, "katex": katex, "katex-error": katex, "MathJax_Preview": mathjax_2,
-    "MathJax_Display": mathjax_2, "MathJax_SVG_Display": mathjax_2, "MathJax_CHTML_Display": mathjax_2,
-    "MathJax": mathjax_2, "MathJax_SVG": mathjax_2, "MathJax_CHTML": mathjax_2, "mjx-chtml": mathjax_2,
-    "mwe-math-element": wikipedia, "wp-katex-eq": wp_katex, "ztext-math": data_tex, "asciimath": ascii_math,
-    "math-container": tex_element, "math": tex_element, "math-tex": tex_element, "arithmatex": tex_element,
-    "language-math": tex_element, "js-render-math": tex_element,
+_BY_CLASS: _Handlers = {
+    **dict.fromkeys(("katex-display", "katex", "katex-error", "katex--inline", "katex--display"), katex),
+    **dict.fromkeys(("wp-katex-eq", "katex-eq"), katex_source),
+    **dict.fromkeys(("MathJax_Preview", "MathJax_Display", "MathJax_SVG_Display", "MathJax_CHTML_Display", "MathJax",
+                     "MathJax_SVG", "MathJax_CHTML", "MathJax_PHTML", "MathJax_PHTML_Display",
+                     "MJXp-display", "mjx-chtml"), mathjax_2),
+    **dict.fromkeys(("math-container", "math", "math-tex", "arithmatex", "language-math", "js-render-math",
+                     "math-inline", "math-display", "math-block", "mathjax-tex", "SimpleMath", "Math"), tex_element),
+    **dict.fromkeys(("tex", "latex", "equation"), loose_tex),
+    "mwe-math-element": wikipedia, "ztext-math": data_tex, "ql-formula": data_tex, "asciimath": ascii_math,
+    "texhtml": html_math, "formula": html_math, "ltx_eqn_table": latexml_equations,
 }  # fmt: skip

@@ -1,0 +1,152 @@
+"""The article's source is found, furniture is cut from it, and both twins of `clean` agree on every page."""
+
+import random
+import time
+
+import pytest
+from formula_match import formulas_in
+
+from mining.html import source
+from mining.html.charset import decode
+from mining.html.extract import ExtractConfig, extract
+from mining.html.furniture import LINK_END, LINK_START, drop_link_lines, judged
+from mining.html.source import clean_in_python
+from mining.warc import read_responses
+
+TWINS = [pytest.param(clean_in_python, id="python")]
+if source.compiled:
+    TWINS.append(pytest.param(lambda html: source.compiled.clean(html, judged), id="compiled"))
+
+PROSE = "A sentence, with commas, that is long enough, as sentences go, to weigh something. "
+
+
+@pytest.fixture(params=TWINS)
+def clean(request):
+    return request.param
+
+
+def test_scripts_styles_and_comments_go_but_for_formulas(clean):
+    page = (
+        "<body><script>a < b</script><STYLE>p{}</STYLE><!-- <p>no</p> --><p>yes</p>"
+        '<script type="math/tex">x^2</script></body>'
+    )
+    assert clean(page)[0] == '<body><p>yes</p><script type="math/tex">x^2</script></body>'
+
+
+@pytest.mark.parametrize(
+    "furniture",
+    [
+        "<nav>menu</nav>", "<NAV>menu</NAV>", "<aside><p>aside</aside>", '<div class="site-footer"><div>x</div></div>',
+        '<ul id="breadcrumbs"><li>Home</ul>', '<div role="navigation">x</div>', '<span aria-hidden="true">x</span>',
+        '<div style="display: none">x</div>', "<div hidden>x</div>", '<img class="banner" src="a.png">',
+        "<div class=cookie-notice>x</div>", '<div data-note="a > b" class="share">x</div>',
+    ],
+)  # fmt: skip
+def test_furniture_is_cut(clean, furniture):
+    text = f"<p>{PROSE * 4}</p>"
+    assert clean(f"<body>{text}{furniture}{text}</body>")[0] == f"<body>{text}{text}</body>"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '<div class="has-sidebar">x</div>', '<div class="post-content share">x</div>',
+        '<div class="solution" style="display:none">x</div>', '<details hidden class="answer">x</details>',
+        '<mjx-container class="MathJax CtxtMenu_Attached_0">x</mjx-container>', "<p class=exercise>x</p>",
+        '<span class="katex"><span class="katex-html" aria-hidden="true">x</span></span>',
+    ],
+)  # fmt: skip
+def test_text_and_formulas_are_not_furniture(clean, kept):
+    page = f"<body><p>{PROSE * 4}</p>{kept}</body>"
+    assert clean(page)[0] == page
+
+
+def test_furniture_that_never_closes_or_holds_the_page_stays(clean):
+    assert clean(f"<body><nav><p>{PROSE}</p>")[0] == f"<body><nav><p>{PROSE}</p>"
+    page = f'<body><div class="widget">{PROSE * 9}</div>{PROSE}</body>'
+    assert clean(page)[0] == page
+
+
+def test_links_are_marked_and_anchors_are_not(clean):
+    assert clean('<a name="x"></a><a href="/y">y</a>')[0] == (
+        f'<a name="x"></a>{LINK_END}{LINK_START}<a href="/y">y</a>{LINK_END}'
+    )
+
+
+def test_article_is_taken_with_the_heading_before_it(clean):
+    article = f"<article><p>{PROSE * 6}</p></article>"
+    page = f"<body><header><h1>Title</h1><p>by me, today</p></header>{article}<div><p>more, of, this</p></div></body>"
+    taken, num_left_out = clean(page)
+    assert taken == f"<h1>Title</h1>{article}"
+    assert num_left_out == 3
+
+
+def test_question_and_answer_stand_side_by_side(clean):
+    page = f"<main><article>{PROSE * 2}</article><article>{PROSE * 9}</article></main>"
+    assert clean(page)[0] == page
+
+
+def test_rendered_katex_loses_its_drawing_where_it_keeps_its_source(clean):
+    page = (
+        '<p><span class="katex"><span class="katex-mathml"><math><mi>x</mi></math></span>'
+        '<span class="katex-html" aria-hidden="true"><span>x</span></span></span></p>'
+    )
+    assert "katex-html" not in clean(page)[0] and "<mi>x</mi>" in clean(page)[0]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "", "<", "<a", "</", "<!--", "<!-->x", "<script", "<script>", '<p class="', "<p class=>x", "<p =''>x",
+        '<a =">">x', "<nav><nav></nav>", "</nav><nav>", "<P CLASS='Menu'>x", "<p/class=menu>x</p>", "<ÿ>",
+        "<p id=\u3000nav>x", "\x00<b>", "<li class=menu>a<li>b", "<td class=ad><td>", "<style>" + "<" * 50,
+        "<a href=x>" * 20, "<p title=\"a'b\" id='nav'>x</p>",
+    ],
+)  # fmt: skip
+def test_twins_agree_on_odd_markup(page):
+    if not source.compiled:
+        pytest.skip("no compiled twin here")
+    assert source.compiled.clean(page, judged) == clean_in_python(page)
+
+
+def _real_pages(real_data, name, count):
+    for raw in read_responses(str(real_data / "web" / name), max_payload_bytes=1 << 20):
+        if raw.http_status == 200 and "html" in (raw.content_type or "") and raw.payload and count:
+            count -= 1
+            yield decode(raw.payload, http_content_type=raw.content_type)[0]
+
+
+@pytest.mark.real
+def test_twins_agree_on_real_pages_whole_and_mutated(real_data):
+    if not source.compiled:
+        pytest.skip("no compiled twin here")
+    draw = random.Random(5)
+    for page in _real_pages(real_data, "part-00001.warc.gz", 150):
+        cut = page[: draw.randrange(len(page))][:40_000]
+        at = draw.randrange(len(cut) + 1)
+        torn = (
+            cut[:at] + draw.choice(("<", ">", '"', "'", "</div>", "<!--", "<nav>", "=")) + cut[at + draw.randrange(9) :]
+        )
+        for html in (page, torn):
+            assert source.compiled.clean(html, judged) == clean_in_python(html)
+
+
+@pytest.mark.parametrize("piece", ["<nav>", '<a ="', "<div class=menu>", "<article>", "<!--", "<script>", "<p =", "< "])
+def test_no_markup_takes_quadratic_time(clean, piece):
+    page = piece * (200_000 // len(piece))
+    started = time.process_time()
+    clean(page)
+    assert time.process_time() - started < 10
+
+
+def test_runs_of_links_go_and_text_with_links_stays():
+    menu = "".join(f"{LINK_START}Page {n}{LINK_END}\n" for n in range(4))
+    text = f"See {LINK_START}this page{LINK_END} for the proof.\n" * 9
+    assert drop_link_lines(menu + text + menu) == text.replace(LINK_START, "").replace(LINK_END, "").rstrip("\n")
+
+
+def test_short_lines_of_formulas_are_text():
+    body = "".join(f"<p>\\(x_{n} = {n}\\)</p>" for n in range(60))
+    page = f'<script src="MathJax.js"></script><body><p>Values</p>{body}<p>Share</p><p>Like</p></body>'
+    text = extract(page, "u", ExtractConfig()).text
+    assert len(formulas_in(text)) == 60 and text.endswith("$x_59 = 59$") and text.startswith("Values")
