@@ -49,19 +49,27 @@ class Dropped:
 def read_pages(uri: str, *, warc_file: str, crawl: str, cfg: IngestConfig) -> Iterator[Page | Dropped]:
     """Every response of a WARC file as a Page or as Dropped, in the file's order.
 
+    A page that a limit left without markup is followed by a Dropped `guarded:<limit>`, so that it is counted.
+
     A record that crashes the code is dropped as `crash:<Type>` with the message as its detail.
     """
     for raw in read_responses(uri, max_payload_bytes=cfg.max_payload_bytes):
         try:
-            yield page_from(raw, warc_file=warc_file, crawl=crawl, cfg=cfg)
+            page, guard = page_from(raw, warc_file=warc_file, crawl=crawl, cfg=cfg)
+            yield page
+            if guard:
+                yield _dropped(raw, f"guarded:{guard}", "kept as text without markup", warc_file)
         except RecordError as error:
             yield _dropped(raw, error.reason, error.detail, warc_file)
         except Exception as error:  # the record loop: one bad page must not cost the file
             yield _dropped(raw, f"crash:{type(error).__name__}", str(error)[:300], warc_file)
 
 
-def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) -> Page:
-    """The page in a record. Raises RecordError with the reason where there is none."""
+def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) -> tuple[Page, str]:
+    """The page in a record, and the limit that left it without markup (empty for nearly all).
+
+    Raises RecordError with the reason where there is no page.
+    """
     if raw.problem:
         raise RecordError(raw.problem, (raw.content_type or "") if raw.problem == "broken_record" else "")
     if not raw.url.lower().startswith(("http://", "https://")):
@@ -86,7 +94,7 @@ def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) 
         raise RecordError(verdict.reason, language)
     host = host_of(raw.url)
     identity = f"{canonical_url(raw.url)}\n{warc_file}\n{raw.warc_offset}"
-    return Page(
+    page = Page(
         page_id=xxhash.xxh3_128_hexdigest(identity.encode("utf-8", "surrogatepass")),
         url=raw.url,
         host=host,
@@ -108,13 +116,17 @@ def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) 
         formulas_found=found.formulas_found,
         formulas_kept=found.formulas_kept,
     )
+    return page, found.guard
 
 
 def is_html(content_type: str | None, payload: bytes) -> bool:
-    """Whether the header says HTML, or says nothing useful and the first bytes look like it."""
+    """Whether the header says HTML and the first bytes do not deny it, or they alone say so."""
     mime = (content_type or "").split(";")[0].strip().lower()
     if mime in ("text/html", "application/xhtml+xml"):
-        return not payload[:5].startswith((b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8"))
+        head = payload[:300].lower()
+        return not (
+            head.startswith((b"%pdf-", b"\x89png", b"\xff\xd8\xff", b"gif8")) or b"<rss" in head or b"<feed" in head
+        )
     if mime not in ("", "application/octet-stream", "text/plain", "unknown/unknown"):
         return False
     head = payload[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

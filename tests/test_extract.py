@@ -102,10 +102,22 @@ BOMBS = {
 @pytest.mark.parametrize("reason", BOMBS)
 def test_bomb_is_counted_not_fatal(reason):
     started = time.process_time()
-    with pytest.raises(RecordError) as caught:
-        extract(f"<html><body>{BOMBS[reason]}", "https://example.org/", CFG)
-    assert caught.value.reason == reason
+    page = f"<html><body><p>Some text.</p>{BOMBS[reason]}"
+    if reason == "too_large":
+        with pytest.raises(RecordError) as caught:
+            extract(page, "https://example.org/", CFG)
+        assert caught.value.reason == reason
+    else:
+        found = extract(page, "https://example.org/", CFG)
+        assert found.guard == reason and found.text.startswith("Some text.")
     assert time.process_time() - started < 2
+
+
+def test_page_that_takes_too_long_comes_out_without_markup():
+    page = "<p>Some text &amp; a root.</p>" + "<math><msqrt><mi>x</mi></msqrt></math>" * 2_000
+    found = extract(page, "u", ExtractConfig(max_cpu_s=0.001))
+    assert found.guard == "cpu_time" and found.text.startswith("Some text & a root.\nx")
+    assert extract(page, "u", CFG).guard == ""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,14 @@ def test_a_bomb_of_nested_glyphs_is_read_as_text_below_the_limit():
     bomb = "<mjx-mrow>" * depth + c("mi", "1D465") + "</mjx-mrow>" * depth
     assert convert(chtml(bomb)) in ("", "x", r"\text{𝑥}", r"\text{x}")
     assert convert(svg("<g data-mml-node='mrow'>" * depth + g("mi", "1D465") + "</g>" * depth)) is not None
+
+
+def test_a_long_row_takes_linear_time():
+    row = c("mi", "1D465") * 20_000
+    start = time.process_time()
+    assert convert(chtml(row)) == "x" * 20_000
+    # 0.5 s measured; a walk that asks the parser for one child at a time takes minutes.
+    assert time.process_time() - start < 10
 
 
 def test_a_damaged_code_is_left_out():

@@ -24,7 +24,7 @@ RAW = RawRecord(
 
 
 def page(raw: RawRecord) -> Page:
-    return page_from(raw, warc_file="a.warc.gz", crawl="C", cfg=IngestConfig())
+    return page_from(raw, warc_file="a.warc.gz", crawl="C", cfg=IngestConfig())[0]
 
 
 def test_page_carries_text_formula_language_and_its_pointer() -> None:

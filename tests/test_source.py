@@ -9,8 +9,8 @@ from formula_match import formulas_in
 from mining.html import source
 from mining.html.charset import decode
 from mining.html.extract import ExtractConfig, extract
-from mining.html.furniture import LINK_END, LINK_START, drop_link_lines, judged
-from mining.html.source import clean_in_python
+from mining.html.furniture import HEADING, LINK_END, LINK_START, drop_link_lines, judged
+from mining.html.source import Cleaned, clean_in_python
 from mining.warc import read_responses
 
 TWINS = [pytest.param(clean_in_python, id="python")]
@@ -76,9 +76,17 @@ def test_links_are_marked_and_anchors_are_not(clean):
 def test_article_is_taken_with_the_heading_before_it(clean):
     article = f"<article><p>{PROSE * 6}</p></article>"
     page = f"<body><header><h1>Title</h1><p>by me, today</p></header>{article}<div><p>more, of, this</p></div></body>"
-    taken, num_left_out = clean(page)
-    assert taken == f"<h1>Title</h1>{article}"
-    assert num_left_out == 3
+    cleaned = Cleaned(*clean(page))
+    assert cleaned.source == f"<h1>Title</h1>{article}"
+    assert cleaned.num_left_out == 3
+
+
+def test_signs_of_formulas_are_counted_page_and_part(clean):
+    article = f"<article><p>{PROSE * 6} $x$ <math><mi>x</mi></math></p></article>"
+    script = '<script type="math/tex">\\pi</script>'
+    cleaned = Cleaned(*clean(f"<body>{article}<p>{script}</p><script>$y$</script></body>"))
+    assert (cleaned.num_signs, cleaned.num_signs_kept) == (2 + 4 + 1 + 4, 2 + 4)
+    assert cleaned.scripts == "<script>$y$</script>"
 
 
 def test_question_and_answer_stand_side_by_side(clean):
@@ -145,8 +153,48 @@ def test_runs_of_links_go_and_text_with_links_stays():
     assert drop_link_lines(menu + text + menu) == text.replace(LINK_START, "").replace(LINK_END, "").rstrip("\n")
 
 
+def test_teasers_far_from_the_article_go_where_the_page_has_no_formulas():
+    article = f"{PROSE * 3}\n" * 6
+    teasers = (
+        f"Read more\n{LINK_START}A headline of another page{LINK_END}\nIt sums up what that page says, in a line.\n" * 3
+    )
+    assert drop_link_lines(article + teasers, is_prose=True).endswith(PROSE.strip() + " ")
+    assert "It sums up" in drop_link_lines(article + teasers)
+
+
 def test_short_lines_of_formulas_are_text():
     body = "".join(f"<p>\\(x_{n} = {n}\\)</p>" for n in range(60))
     page = f'<script src="MathJax.js"></script><body><p>Values</p>{body}<p>Share</p><p>Like</p></body>'
     text = extract(page, "u", ExtractConfig()).text
-    assert len(formulas_in(text)) == 60 and text.endswith("$x_59 = 59$") and text.startswith("Values")
+    assert len(formulas_in(text)) == 60 and text.startswith("Values")
+
+
+def test_heading_and_last_lines_stay_and_linked_ones_around_them_go():
+    lines = [
+        f"{LINK_START}Home{LINK_END}",
+        "",
+        f"{HEADING}Chapter 3",
+        "today",
+        f"{HEADING}3.1 Roots",
+        "",
+        *[PROSE * 2] * 4,
+    ]
+    tail = ["the last item", f"{LINK_START}Previous{LINK_END}", "Share"]
+    text = drop_link_lines("\n".join((*lines, *tail)))
+    assert text.startswith("Chapter 3\ntoday\n3.1 Roots\n") and text.endswith("\nthe last item")
+
+
+def test_links_that_a_sentence_announces_stay():
+    links = [f"• {LINK_START}Resource {n}{LINK_END}" for n in range(3)]
+    text = "\n".join((PROSE, "Three resources:", *links, PROSE))
+    assert "Resource 2" in drop_link_lines(text)
+    assert "Resource" not in drop_link_lines(text.replace("resources:", "resources"))
+
+
+def test_figures_keep_their_code_and_tables_and_lose_line_numbers():
+    page = (
+        f"<body><p>{PROSE * 4}</p><figure class='highlight'><table><tr><td class='gutter'><pre>1</pre></td>"
+        "<td class='code'><pre>int main();</pre></td></tr></table><figcaption>Listing</figcaption></figure></body>"
+    )
+    text = extract(page, "u", ExtractConfig()).text
+    assert "int main();" in text and "Listing" in text and "1" not in text

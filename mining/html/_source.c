@@ -10,21 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FURNITURE = 1, HOLDER = 2 };
-enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256 };
-enum { MAX_QUOTED = 16384, MAX_TAG = 65536, MAX_TAG_STEPS = 60, NUM_VERDICTS = 1 << 16 };
+enum { FURNITURE = 1, HOLDER = 2, FURNITURE_BY_NAME = 3 };
+enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024 };
+enum { MAX_QUOTED = 16384, MAX_TAG = 65536, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, NUM_VERDICTS = 1 << 16 };
 
 typedef struct {
     uint64_t name;
     Py_ssize_t start, end;
     Py_ssize_t classes, classes_end;
-    long weight;
+    long weight, signs; /* of the text before the tag */
     int flags;
 } Tag;
 
 typedef struct {
     Py_ssize_t start, end;
-    char mark; /* 0: cut the span; else insert this character at its start */
+    char mark; /* 0 or SCRIPT_SPAN: cut the span; else insert this character at its start */
 } Edit;
 
 typedef struct {
@@ -34,7 +34,7 @@ typedef struct {
     Py_ssize_t num_tags, max_tags;
     Edit *edits;
     Py_ssize_t num_edits, max_edits;
-    long weight;
+    long weight, signs;
     int has_katex_mathml, has_assistive;
     PyObject *judge;
 } Page;
@@ -54,7 +54,9 @@ static uint64_t name_hash(const char *name, Py_ssize_t size)
 /* Names that the rules know, hashed once when the module is loaded. */
 static const struct { const char *name; int flags; } KNOWN[] = {
     {"nav", SURE}, {"footer", SURE}, {"aside", SURE}, {"form", NAMED}, {"dialog", NAMED},
-    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"a", ANCHOR},
+    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"a", ANCHOR | INLINE},
+    {"span", INLINE}, {"i", INLINE}, {"em", INLINE}, {"b", INLINE}, {"strong", INLINE}, {"code", INLINE},
+    {"h1", HEADING}, {"h2", HEADING}, {"h3", HEADING}, {"h4", HEADING},
     {"p", OPTIONAL_END}, {"li", OPTIONAL_END}, {"td", OPTIONAL_END}, {"th", OPTIONAL_END}, {"tr", OPTIONAL_END},
     {"dt", OPTIONAL_END}, {"dd", OPTIONAL_END}, {"option", OPTIONAL_END},
     {"area", VOID}, {"base", VOID}, {"br", VOID}, {"col", VOID}, {"embed", VOID}, {"hr", VOID}, {"img", VOID},
@@ -65,7 +67,7 @@ static struct { uint64_t hash; int flags; } known[TABLE];
 static struct { uint64_t hash; int verdict; } verdicts[NUM_VERDICTS]; /* by hash of the names; the last one stays */
 enum { SPACE = 1, NAME = 2, NAME_END = 4, VALUE_END = 8 };
 static unsigned char char_class[256];
-static uint64_t SCRIPT, STYLE, H1, ARTICLE, SVG, MJX_MATH;
+static uint64_t SCRIPT, STYLE, H1, ARTICLE, SVG, MJX_MATH, MATH, MJX_CONTAINER;
 static const char *FURNITURE_ROLES[] = {
     "navigation", "contentinfo", "search", "complementary", "banner", "dialog", "alert", NULL};
 static const char *FOLDED[] = {
@@ -118,15 +120,17 @@ static int holds_any(const char *text, Py_ssize_t size, const char **words)
     return 0;
 }
 
-static long weight_of(const char *text, Py_ssize_t size)
+static void weigh(Page *page, const char *text, Py_ssize_t size)
 {
-    long weight = 0;
+    long commas = 0, signs = 0;
     for (const char *at = text, *end = text + size; at < end; at++) {
-        weight += *at == ',' || *at == '\\' || *at == '$';
+        commas += *at == ',';
+        signs += *at == '\\' || *at == '$';
         if ((*at == '\xef' || *at == '\xe3') && end - at > 2)
-            weight += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
+            commas += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
     }
-    return weight;
+    page->weight += commas + signs;
+    page->signs += signs;
 }
 
 static int grow(void **rows, Py_ssize_t *max, Py_ssize_t size)
@@ -193,6 +197,12 @@ static Py_ssize_t tag_end(const Page *page, Py_ssize_t at)
     return -1;
 }
 
+/* Words that name furniture elsewhere name the kinds of tokens in code and text. */
+static int names_furniture(const Tag *tag, int verdict)
+{
+    return verdict == FURNITURE_BY_NAME || (verdict == FURNITURE && !(tag->flags & INLINE)) ? NAMED : 0;
+}
+
 static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
 {
     const char *html = page->html;
@@ -241,14 +251,14 @@ static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
             if (verdict < 0)
                 return -1;
             holds |= verdict == HOLDER;
-            tag->flags |= verdict == FURNITURE ? NAMED : 0;
+            tag->flags |= names_furniture(tag, verdict);
             if (page->has_katex_mathml && find(value, size, "katex-html"))
                 tag->flags |= SURE;
         } else if (equals_caseless(key, name_size, "id")) {
             int verdict = judged(page, value, size);
             if (verdict < 0)
                 return -1;
-            tag->flags |= verdict == FURNITURE ? NAMED : 0;
+            tag->flags |= names_furniture(tag, verdict);
             id = value;
             id_size = size;
         } else if (equals_caseless(key, name_size, "role")) {
@@ -304,7 +314,7 @@ static int scan(Page *page)
     while (at < page->size) {
         const char *next = memchr(html + at, '<', page->size - at);
         Py_ssize_t start = next ? next - html : page->size;
-        page->weight += weight_of(html + at, start - at);
+        weigh(page, html + at, start - at);
         at = start;
         if (!next)
             break;
@@ -334,7 +344,7 @@ static int scan(Page *page)
         if (page->num_tags == page->max_tags && grow((void **)&page->tags, &page->max_tags, sizeof(Tag)) < 0)
             return -1;
         Tag *tag = page->tags + page->num_tags;
-        *tag = (Tag){name_hash(html + name, name_end - name), start, end, 0, 0, page->weight, 0};
+        *tag = (Tag){name_hash(html + name, name_end - name), start, end, 0, 0, page->weight, page->signs, 0};
         tag->flags = flags_of(tag->name);
         if (!is_open) {
             tag->flags &= ANCHOR | OPTIONAL_END | VOID | FRAME;
@@ -347,13 +357,17 @@ static int scan(Page *page)
             const char *gt = close >= 0 ? memchr(html + close, '>', page->size - close) : NULL;
             at = gt ? gt - html + 1 : page->size;
             if (tag->name == STYLE || !find(html + start, end - start, "math/")) {
-                if (add_edit(page, start, at, 0) < 0)
+                if (add_edit(page, start, at, tag->name == SCRIPT ? SCRIPT_SPAN : 0) < 0)
                     return -1;
-            } else
-                page->weight += weight_of(html + end, at - end);
+            } else {
+                weigh(page, html + end, at - end);
+                page->signs += FORMULA_SIGNS;
+            }
             continue;
         }
         page->num_tags++;
+        if (tag->name == MATH || tag->name == MJX_CONTAINER)
+            page->signs += FORMULA_SIGNS;
         if (read_attributes(page, tag, name_end, end - 1) < 0)
             return -1;
     }
@@ -412,8 +426,9 @@ static int find_root(const Page *page, Py_ssize_t *first, Py_ssize_t *last)
     if (most && most->weight >= 12 && most->weight >= 0.15 * page->weight) {
         int beside = 0;
         for (Py_ssize_t i = 0; i < num; i++)
-            beside |= (articles[i].end < most->start || articles[i].start > most->end) && articles[i].weight > 4 &&
-                      articles[i].weight > 0.05 * most->weight;
+            beside |= (articles[i].end < most->start && articles[i].weight > 3) ||
+                      (articles[i].start > most->end && articles[i].weight > 8 &&
+                       articles[i].weight > 0.12 * most->weight);
         if (!beside) {
             *first = most->start;
             *last = most->end;
@@ -435,6 +450,8 @@ static void heading_before(const Page *page, Py_ssize_t first, Py_ssize_t last, 
         if (tags[index].name == H1 && tags[index].flags & OPEN) {
             for (Py_ssize_t close = index + 1; close < first; close++)
                 if (tags[close].name == H1) {
+                    if (tags[index + 1].flags & ANCHOR)
+                        return;
                     *start = tags[index].start;
                     *end = tags[close].end;
                     return;
@@ -457,7 +474,7 @@ static PyObject *compose(Page *page)
 {
     Py_ssize_t first, last, begin = 0, finish = page->size, low = 0, high = page->num_tags;
     Py_ssize_t heading = 0, heading_end = 0;
-    long whole = page->num_tags ? page->tags[page->num_tags - 1].weight : 0;
+    long whole = page->weight, signs = page->signs;
     if (find_root(page, &first, &last) < 0)
         return NULL;
     if (first >= 0) {
@@ -466,6 +483,7 @@ static PyObject *compose(Page *page)
         low = first + 1;
         high = last;
         whole = page->tags[last].weight - page->tags[first].weight;
+        signs = page->tags[last].signs - page->tags[first].signs;
         heading_before(page, first, last, &heading, &heading_end);
     }
     long kept = whole;
@@ -475,10 +493,12 @@ static PyObject *compose(Page *page)
         if (tag->flags & OPEN && tag->flags & (SURE | NAMED) && !(tag->flags & FRAME)) {
             Py_ssize_t end = tag->flags & VOID ? index : end_of(page, index, &steps);
             const Tag *close = page->tags + end;
+            long weight = end >= 0 ? close->weight - tag->weight : 0;
             if (end >= 0 && end < high &&
-                close->weight - tag->weight <= (tag->flags & SURE ? 0.9 : 0.7) * whole) {
+                (weight <= (tag->flags & SURE ? 8 : 4) || weight <= (tag->flags & SURE ? 0.9 : 0.7) * whole)) {
                 int is_next = close->flags & OPEN && end != index;
-                kept -= close->weight - tag->weight;
+                kept -= weight;
+                signs -= close->signs - tag->signs;
                 if (add_edit(page, tag->start, is_next ? close->start : close->end, 0) < 0)
                     return NULL;
                 index = is_next ? end : end + 1;
@@ -490,6 +510,8 @@ static PyObject *compose(Page *page)
             if (add_edit(page, at, at, tag->flags & OPEN ? 1 : 2) < 0)
                 return NULL;
         }
+        if ((tag->flags & (HEADING | OPEN)) == (HEADING | OPEN) && add_edit(page, tag->end, tag->end, 3) < 0)
+            return NULL;
         index++;
     }
     if (page->num_edits)
@@ -499,13 +521,16 @@ static PyObject *compose(Page *page)
         return PyErr_NoMemory();
     memcpy(out, page->html + heading, heading_end - heading);
     Py_ssize_t used = heading_end - heading, position = begin;
+    Py_ssize_t scripts_size = 0;
     for (Py_ssize_t i = 0; i < page->num_edits; i++) {
         const Edit *edit = page->edits + i;
+        if (edit->mark == SCRIPT_SPAN)
+            scripts_size += edit->end - edit->start;
         if (edit->start < position || edit->end > finish)
             continue;
         memcpy(out + used, page->html + position, edit->start - position);
         used += edit->start - position;
-        if (edit->mark)
+        if (edit->mark && edit->mark != SCRIPT_SPAN)
             out[used++] = edit->mark;
         position = edit->end;
     }
@@ -513,7 +538,24 @@ static PyObject *compose(Page *page)
     used += finish - position;
     PyObject *source = PyUnicode_DecodeUTF8(out, used, "replace");
     PyMem_Free(out);
-    return source ? Py_BuildValue("(Nl)", source, page->weight - kept) : NULL;
+    char *joined = source ? PyMem_Malloc(scripts_size + 1) : NULL;
+    if (!joined) {
+        Py_XDECREF(source);
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    }
+    used = 0;
+    for (Py_ssize_t i = 0; i < page->num_edits; i++)
+        if (page->edits[i].mark == SCRIPT_SPAN) {
+            memcpy(joined + used, page->html + page->edits[i].start, page->edits[i].end - page->edits[i].start);
+            used += page->edits[i].end - page->edits[i].start;
+        }
+    PyObject *scripts = PyUnicode_DecodeUTF8(joined, used, "replace");
+    PyMem_Free(joined);
+    if (!scripts) {
+        Py_DECREF(source);
+        return NULL;
+    }
+    return Py_BuildValue("(NNlll)", source, scripts, page->weight - kept, page->signs, signs);
 }
 
 static PyObject *clean(PyObject *Py_UNUSED(module), PyObject *args)
@@ -535,7 +577,7 @@ static PyObject *clean(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"clean", clean, METH_VARARGS, "clean(html, judge) -> the source of the page's article, and the weight of the text left out."},
+    {"clean", clean, METH_VARARGS, "clean(html, judge) -> what clean_in_python gives, as a tuple."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -563,5 +605,7 @@ PyMODINIT_FUNC PyInit__source(void)
     ARTICLE = name_hash("article", 7);
     SVG = name_hash("svg", 3);
     MJX_MATH = name_hash("mjx-math", 8);
+    MATH = name_hash("math", 4);
+    MJX_CONTAINER = name_hash("mjx-container", 13);
     return PyModule_Create(&definition);
 }

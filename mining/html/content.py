@@ -45,7 +45,7 @@ _LOOSE = frozenset(("plus", "minus"))
 
 
 def _children(element: ElementNode) -> list[ElementNode]:
-    return [child for child in element.children if child.tag not in ("annotation", "annotation-xml")]
+    return [child for child in element.children.values() if child.tag not in ("annotation", "annotation-xml")]
 
 
 def _operator_name(element: ElementNode) -> str:
@@ -176,7 +176,7 @@ def _derivative(name: str, args: list[str], given: dict[str, str]) -> str:
 
 def _number(element: ElementNode, depth: int, read: Read) -> str:
     """`<cn>`, whose parts `<sep/>` divides."""
-    parts = [(node.value or "").strip() for node in element.child_nodes if node.tag == "#text"]
+    parts = [(node.value or "").strip() for node in element.child_nodes.values() if node.tag == "#text"]
     kind = element.getattr("type") or ""
     if len(parts) == 2 and kind == "rational":
         return f"\\frac{{{parts[0]}}}{{{parts[1]}}}"

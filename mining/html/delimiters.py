@@ -126,7 +126,8 @@ def _declared_pairs(html: str, key: str) -> list[tuple[str, str]]:
             if len(strings) == 2 and all(strings):
                 pairs.append((strings[0], strings[1]))
         position = html.find(key, position + 1)
-    return [pair for pair in pairs if all(0 < len(side) <= 20 for side in pair)]
+    # A bare bracket is a slip of the configuration's escapes.
+    return [pair for pair in pairs if all(0 < len(side) <= 20 and side not in "()[]{}" for side in pair)]
 
 
 def _katex_pairs(html: str) -> list[tuple[str, str, bool]]:
@@ -248,7 +249,7 @@ def _is_formula(body: str, token: str, after: str, delimiters: Delimiters) -> bo
     if token == "`":
         return not _is_prose(body) and (looks_like_latex(body.strip()) or bool(_ASCII_MATH.search(body)))
     if delimiters.declared or token.startswith("\\begin"):
-        return token != "$$" or not _is_prose(body)
+        return token != "$$" or body.lstrip().startswith("\\begin{") or not _is_prose(body)
     if token == "$$":
         return bool(_MATHS_SIGN.search(body)) and not _is_prose(body)
     return bool(_LATEX_WORD.search(body) or re.search(r"[A-Za-z)][_^][{A-Za-z0-9]", body))

@@ -4,13 +4,16 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-FURNITURE, HOLDER = 1, 2
-"""Verdicts of `judged` beside 0."""
+FURNITURE, HOLDER, FURNITURE_BY_NAME = 1, 2, 3
+"""Verdicts of `judged` beside 0; the first goes by a word in a name, the last by the whole name."""
 
 LINK_START, LINK_END = "\x01", "\x02"
 """Stand around every link from the cleaned source to `drop_link_lines`."""
+HEADING = "\x03"
+"""Stands at the start of every heading there."""
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_MEANINGLESS_PREFIXES = ("js-", "elementor-")
 _NAME = re.compile(r"[A-Za-z_][\w-]{1,59}")
 _FORMULA_NAME = re.compile("mjx|katex|math", re.IGNORECASE)
 
@@ -31,35 +34,72 @@ def judged(names: str) -> int:
     plain = names.split()
     if not _WORDS["holders"].isdisjoint(plain) or _FORMULA_NAME.search(names):
         return HOLDER
-    return FURNITURE if any(_NAME.fullmatch(name) and _is_furniture(name) for name in plain) else 0
+    verdicts = [_verdict(name) for name in plain if _NAME.fullmatch(name)]
+    return max(verdicts, default=0)
 
 
-def _is_furniture(name: str) -> bool:
+def _verdict(name: str) -> int:
     if name in _WORDS["furniture names"]:
-        return True
+        return FURNITURE_BY_NAME
+    if name.startswith(_MEANINGLESS_PREFIXES):
+        return 0
     words = {word.lower() for word in _WORD.findall(name)}
-    return bool(words & _WORDS["furniture words"]) and not words & _WORDS["text words"]
+    return FURNITURE if words & _WORDS["furniture words"] and not words & _WORDS["text words"] else 0
 
 
 _MIN_MIDDLE_SHARE = 0.4
 _MIN_MIDDLE_CHARS = 400
+_MIN_DENSE_SHARE = 0.6
+_LINKED_LINE_COST, _WEAK_LINE_COST, _MAX_LINE_GAIN = 110, 60, 300
+_CODE = re.compile(r"[={};\t]|\(\)")
 _LINKED = re.compile(f"{LINK_START}[^{LINK_END}\n]*{LINK_END}?")
 _FILLER = r"[\s•·|»«>/,;:.\-–—\d()\[\]]*+"
 _BARE_LINKS = re.compile(f"{_FILLER}(?:{LINK_START}[^{LINK_END}]*+{LINK_END}?{_FILLER})+")
 _FORMULA = re.compile(r"[=+<>^≤≥∈$\\\U0010f000-\U0010f0ff]")
 _SENTENCE_END = re.compile(r"[.!?…)”\"]\s*$")
+_CJK = re.compile("[\u3041-\u9fff\uac00-\ud7a3]")
 _CJK_SENTENCE_END = re.compile(r"[\u3041-\u9fff].*[。！？；：…”」）]\s*$")
 
 
-def drop_link_lines(text: str) -> str:
-    """The text without runs of lines that are links and nothing else, and without the marks of links."""
+def drop_link_lines(text: str, *, is_prose: bool = False) -> str:
+    """The text without runs of lines that are links and nothing else, and without the marks of links.
+
+    is_prose: the page has no formulas, so that what stands far from its long lines is no text either.
+    """
     lines = text.split("\n")
     if LINK_START in text:
         lines = _without_link_runs(lines)
-    first, last = _ends(lines)
+    first, last = _densest(lines) if is_prose else _ends(lines)
     if sum(map(len, lines[first:last])) >= max(_MIN_MIDDLE_CHARS, _MIN_MIDDLE_SHARE * sum(map(len, lines))):
         lines = lines[first:last]
-    return "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "")
+    return "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "").replace(HEADING, "")
+
+
+def _densest(lines: list[str]) -> tuple[int, int]:
+    """The run of lines with the greatest sum of scores, and its heading: long lines gain, short or linked ones cost."""
+    scores = [_score(line) for line in lines]
+    best = (0.0, 0, len(lines))
+    total = 0.0
+    start = 0
+    for index, score in enumerate(scores):
+        if total <= 0:
+            total, start = 0.0, index
+        total += score
+        if total > best[0]:
+            best = (total, start, index + 1)
+    _, first, last = best
+    gained = sum(score for score in scores[first:last] if score > 0)
+    if gained < _MIN_DENSE_SHARE * sum(score for score in scores if score > 0):
+        return 0, len(lines)
+    return _head_of(lines, first), last
+
+
+def _score(line: str) -> float:
+    if len(line) < 3 or HEADING in line:
+        return 0
+    if LINK_START in line and len(_LINKED.sub("", line)) < 0.4 * len(line):
+        return -_LINKED_LINE_COST
+    return min(_MAX_LINE_GAIN, len(line)) if _CODE.search(line) or _is_strong(line) else -_WEAK_LINE_COST
 
 
 def _ends(lines: list[str]) -> tuple[int, int]:
@@ -68,9 +108,20 @@ def _ends(lines: list[str]) -> tuple[int, int]:
     if first is None:
         return 0, len(lines)
     last = next(index for index in range(len(lines) - 1, -1, -1) if _is_strong(lines[index]))
-    # The line before the first strong one is a heading as a rule.
+    # What follows the last strong line without a link is the end of a list or of code.
+    end = next((index for index in range(last + 1, len(lines)) if LINK_START in lines[index]), len(lines))
+    return _head_of(lines, first), end
+
+
+def _head_of(lines: list[str], first: int) -> int:
+    """Where the headings of the first line of text start: the line before it, or the first heading below the links."""
     head = next((index for index in range(first - 1, -1, -1) if lines[index].strip()), first)
-    return head, last + 1
+    for index in range(first - 1, -1, -1):
+        if LINK_START in lines[index]:
+            break
+        if HEADING in lines[index]:
+            head = min(head, index)
+    return head
 
 
 def _is_strong(line: str) -> bool:
@@ -81,7 +132,7 @@ def _is_strong(line: str) -> bool:
         return True
     if line.isascii():
         return len(line) >= 12 and _SENTENCE_END.search(line) is not None
-    return len(line) >= 24 or _CJK_SENTENCE_END.search(line) is not None
+    return (len(line) >= 24 and _CJK.search(line) is not None) or _CJK_SENTENCE_END.search(line) is not None
 
 
 def _without_link_runs(lines: list[str]) -> list[str]:
@@ -89,7 +140,7 @@ def _without_link_runs(lines: list[str]) -> list[str]:
     run: list[str] = []
     num_run = 0
     for line in lines:
-        if LINK_START in line and _BARE_LINKS.fullmatch(line):
+        if LINK_START in line and HEADING not in line and "\t" not in line and _BARE_LINKS.fullmatch(line):
             run.append(line)
             num_run += 1
             continue
@@ -97,10 +148,16 @@ def _without_link_runs(lines: list[str]) -> list[str]:
             run.append(line)
             continue
         if run:
-            if num_run < 2:
+            if num_run < 2 or _announces(out):
                 out += run
             run, num_run = [], 0
         out.append(line)
-    if num_run == 1:
+    if num_run == 1 or _announces(out):
         out += run
     return out
+
+
+def _announces(lines: list[str]) -> bool:
+    """Whether the last line of text says that a list follows."""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    return last.rstrip(f" {LINK_END}").endswith((":", "："))

@@ -54,7 +54,11 @@ def _roots(container: ElementNode) -> list[ElementNode]:
     """What holds the formula: several where MathJax 4 cut it at places that allow a line break."""
     if _name(container) == "math":
         return [container]
-    return container.query_selector_all('mjx-math, [data-mml-node="math"]').values()
+    roots: list[ElementNode] = []
+    for root in container.query_selector_all('mjx-math, [data-mml-node="math"]').values():
+        if not (roots and roots[-1].contains(root)):
+            roots.append(root)
+    return roots
 
 
 def _is_chtml(element: ElementNode) -> bool:
@@ -71,7 +75,9 @@ def _name(element: ElementNode) -> str:
 
 def _parts(element: ElementNode) -> list[ElementNode]:
     return [
-        child for child in element.children if _name(child) not in _DRAWN and not child.has_attribute("data-labels")
+        child
+        for child in element.children.values()
+        if _name(child) not in _DRAWN and not child.has_attribute("data-labels")
     ]
 
 
@@ -167,7 +173,7 @@ def _glyphs(element: ElementNode, depth: int) -> list[str]:
         return [element.text_content or ""]
     if depth > MAX_DEPTH:
         return []
-    return [char for child in element.children for char in _glyphs(child, depth + 1)]
+    return [char for child in element.children.values() for char in _glyphs(child, depth + 1)]
 
 
 def _scripts(element: ElementNode, depth: int) -> str:
@@ -214,7 +220,7 @@ def _height(element: ElementNode | None) -> float:
 
 def _inside(element: ElementNode, helper: str, depth: int = 0) -> ElementNode | None:
     """The helper element (`base`, `under`, `num` ...) that belongs to this element and not to one inside it."""
-    for part in element.children:
+    for part in element.children.values():
         name = _name(part)
         if name == helper:
             return part
@@ -232,7 +238,7 @@ def _fraction(element: ElementNode, depth: int) -> str:
         has_rule = frac is None or not frac.has_attribute("atop")
     else:
         top, bottom = _pad(_parts(element))
-        has_rule = any(child.tag == "rect" for child in element.children)
+        has_rule = any(child.tag == "rect" for child in element.children.values())
     thickness = "" if has_rule else ' linethickness="0"'
     return f"<mfrac{thickness}>{_group(top, depth)}{_group(bottom, depth)}</mfrac>"
 
@@ -285,8 +291,8 @@ def _starts_empty(cell: ElementNode) -> bool:
 
 
 def _enclosed(element: ElementNode, depth: int) -> str:
-    drawn = {_name(child) for child in element.children}
-    is_box = "rect" in drawn or any("border" in (child.getattr("style") or "") for child in element.children)
+    drawn = {_name(child) for child in element.children.values()}
+    is_box = "rect" in drawn or any("border" in (child.getattr("style") or "") for child in element.children.values())
     strike = "updiagonalstrike" if drawn & {"ustrike", "line"} else "downdiagonalstrike" if "dstrike" in drawn else ""
     notation = "box" if is_box else strike
     return f'<menclose notation="{notation or "none"}">{_row(element, depth)}</menclose>'

@@ -58,7 +58,7 @@ def _row(element: ElementNode, depth: int) -> str:
         return f"<mtext>{escape(element.text_content or '')}</mtext>"
     parts: list[str] = []
     negated = False
-    for node in element.child_nodes:
+    for node in element.child_nodes.values():
         if node.tag == "#text":
             part = _token(node, element)
         elif isinstance(node, ElementNode):
@@ -186,10 +186,10 @@ def _text(element: ElementNode, depth: int) -> str:
 
 def _boxes(element: ElementNode) -> list[tuple[float, ElementNode]]:
     """The boxes of an element's own vlist with their shifts in em, lowest first."""
-    table = next((child for child in element.children if "vlist-t" in _classes(child)), None)
+    table = next((child for child in element.children.values() if "vlist-t" in _classes(child)), None)
     found = table.query_selector(".vlist") if table is not None else None
     boxes = []
-    for child in found.children if found is not None else ():
+    for child in found.children.values() if found is not None else ():
         top = _TOP.search(child.getattr("style") or "")
         strut = child.first_element_child
         height = _HEIGHT.search(strut.getattr("style") or "") if strut is not None else None
@@ -199,7 +199,7 @@ def _boxes(element: ElementNode) -> list[tuple[float, ElementNode]]:
 
 def _holds(box: ElementNode, *names: str) -> bool:
     """Whether a child of the box has one of the classes."""
-    return any(not _classes(child).isdisjoint(names) for child in box.children)
+    return any(not _classes(child).isdisjoint(names) for child in box.children.values())
 
 
 def _scripts(base: str, element: ElementNode, depth: int) -> str:
@@ -228,7 +228,7 @@ def _fraction(element: ElementNode, depth: int) -> str:
 def _root(element: ElementNode, depth: int) -> str:
     inner = next((box for _, box in _boxes(element) if not _holds(box, "hide-tail")), None)
     radicand = f"<mrow>{_row(inner, depth)}</mrow>" if inner is not None else "<mrow></mrow>"
-    index = next((child for child in element.children if "root" in _classes(child)), None)
+    index = next((child for child in element.children.values() if "root" in _classes(child)), None)
     boxes = _boxes(index) if index is not None else []
     return (
         f"<mroot>{radicand}<mrow>{_row(boxes[0][1], depth)}</mrow></mroot>" if boxes else f"<msqrt>{radicand}</msqrt>"
@@ -310,7 +310,7 @@ def _arrow(element: ElementNode, depth: int) -> str:
 def _table(element: ElementNode, depth: int) -> str:
     """A table, which KaTeX sets column by column."""
     columns, aligns = [], ""
-    for child in element.children:
+    for child in element.children.values():
         align = next((name[-1] for name in _classes(child) if name.startswith("col-align-")), "")
         if align:
             columns.append([_row(box, depth) for _, box in reversed(_boxes(child))])

@@ -32,6 +32,7 @@ from mining.html.glyphs import glyphs_to_latex
 from mining.html.hints import EVERYTHING
 from mining.html.images import MAY_BE_FORMULA, formula_of_image
 from mining.html.katex_glyphs import katex_to_latex
+from mining.html.limits import Deadline
 from mining.html.mathml import mathml_to_latex
 from mining.html.symbols import SYMBOLS, join
 
@@ -48,19 +49,26 @@ class Formula:
     display: bool = False
 
 
+_DEADLINE_STEP = 64
+
 REMOVE = Formula("", "")
 """The handler's answer for what is drawn beside a formula's source."""
 
 
-def mark_formulas(tree: HTMLTree, selector: str = EVERYTHING) -> Counter[str]:
-    """Formulas found by kind; in the tree each readable one has become a mark."""
+def mark_formulas(tree: HTMLTree, selector: str = EVERYTHING, deadline: Deadline | None = None) -> Counter[str]:
+    """Formulas found by kind; in the tree each readable one has become a mark.
+
+    Raises RecordError("cpu_time") after the deadline.
+    """
     root = tree.document
     found: Counter[str] = Counter()
     if root is None or not selector:
         return found
     plan: list[tuple[ElementNode, str]] = []
     outer: ElementNode | None = None
-    for element in root.query_selector_all(selector).values()[:MAX_FORMULAS]:
+    for index, element in enumerate(root.query_selector_all(selector).values()[:MAX_FORMULAS]):
+        if deadline and index % _DEADLINE_STEP == 0:
+            deadline.check(f"formula {index}")
         if outer is not None and outer.contains(element):
             continue
         tag = element.tag or ""
@@ -284,7 +292,7 @@ def tex_element(element: ElementNode) -> Formula | str | None:
         if number is not None:
             source = source.replace(number.text_content or "", "", 1)
         if "<su" in markup:
-            source = "".join(_script_latex(child) for child in element.child_nodes)
+            source = "".join(_script_latex(child) for child in element.child_nodes.values())
     latex, display = strip_delimiters(source)
     if display is None:
         classes = (element.class_name or "").split()
@@ -332,7 +340,7 @@ def html_math(element: ElementNode) -> Formula | None:
     markup = element.inner_html
     if _RENDERED.search(markup) or _SET_IN_HTML.search(markup):
         return None
-    latex = clean_latex("".join(_script_latex(child) for child in element.child_nodes))
+    latex = clean_latex("".join(_script_latex(child) for child in element.child_nodes.values()))
     if not looks_like_latex(latex) or _LONG_WORD.search(latex):
         return None
     return Formula("element", _latex_symbols(latex), element.tag == "div")
@@ -421,7 +429,7 @@ def script_element(element: ElementNode) -> str | None:
     if "<" in markup:
         if _NO_SCRIPT.search(markup):
             return None
-        text = "".join(_script_latex(child) for child in element.child_nodes).strip()
+        text = "".join(_script_latex(child) for child in element.child_nodes.values()).strip()
     parent = element.parent_element
     if parent is not None and parent.tag == "a":
         return None
@@ -431,7 +439,11 @@ def script_element(element: ElementNode) -> str | None:
 def _script_latex(node: Node, depth: int = 0) -> str:
     if node.tag == "#text":
         return node.value or ""
-    inner = "".join(_script_latex(child, depth + 1) for child in node.child_nodes) if depth < 8 else node.text or ""
+    inner = (
+        "".join(_script_latex(child, depth + 1) for child in node.child_nodes.values())
+        if depth < 8
+        else node.text or ""
+    )
     if node.tag in ("sup", "sub"):
         return f"{'^' if node.tag == 'sup' else '_'}{{{inner.strip()}}}"
     return inner if node.tag not in ("script", "style") else ""

@@ -77,7 +77,7 @@ def tex_annotation(element: ElementNode) -> str:
 
 
 def _children(element: ElementNode) -> list[ElementNode]:
-    return [child for child in element.children if child.tag not in ("annotation", "annotation-xml")]
+    return [child for child in element.children.values() if child.tag not in ("annotation", "annotation-xml")]
 
 
 def _text(element: ElementNode) -> str:
@@ -373,8 +373,8 @@ def _mmultiscripts(element: ElementNode, depth: int) -> str:
 def _cells(element: ElementNode, depth: int) -> list[list[str]]:
     """LaTeX of a table's cells; columns that are empty throughout are glue at the margins and go."""
     rows = []
-    for row in element.children:
-        cells = [cell for cell in row.children if cell.tag == "mtd"]
+    for row in element.children.values():
+        cells = [cell for cell in row.children.values() if cell.tag == "mtd"]
         rows.append([_row(cell, depth + 2) for cell in (cells[1:] if row.tag == "mlabeledtr" else cells)])
     width = max(map(len, rows), default=0)
     if width > 2:

@@ -5,10 +5,20 @@ in `_source.c` compiled (tests hold the two equal on real pages); where no compi
 """
 
 import re
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
 
-from mining.html.furniture import FURNITURE, HOLDER, LINK_END, LINK_START, judged
+from mining.html.furniture import (
+    FURNITURE,
+    FURNITURE_BY_NAME,
+    HEADING,
+    HOLDER,
+    LINK_END,
+    LINK_START,
+    judged,
+)
 
 try:
     compiled: ModuleType | None = import_module("mining.html._source")
@@ -21,16 +31,22 @@ MAX_TAG_STEPS = 60
 _MIN_ROOT_SHARE = 0.6
 _MIN_ARTICLE_SHARE = 0.15
 _MIN_ARTICLE_WEIGHT = 12
-_MIN_OTHER_WEIGHT = 4
-_MAX_OTHER_SHARE = 0.05
+_MAX_WEIGHT_BEFORE = 3
+_MAX_WEIGHT_AFTER = 8
+_MAX_SHARE_AFTER = 0.12
 _MAX_TAG_SHARE = 0.9
 _MAX_NAME_SHARE = 0.7
+_SURE_WEIGHT, _NAMED_WEIGHT = 8, 4
+"""Furniture that weighs no more is cut whatever its share: pages of few commas tell nothing."""
 
 _TOKEN = re.compile(r"<(?:!--|(/?)([A-Za-z][A-Za-z0-9:-]*))")
 _TAG_REST = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]{0,16384}+"|'[^']{0,16384}+')?+)*+>""", re.ASCII)
 _ATTRIBUTE = re.compile(r"""([^\s=>/"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>"']*+)))?+""", re.ASCII)
 _SCRIPT_END = {name: re.compile(rf"</{name}[^>]*+>", re.IGNORECASE) for name in ("script", "style")}
-_WEIGHTY = re.compile(r"[,\\$，、]")
+_COMMA = re.compile("[,，、]")
+_SIGN = re.compile(r"[\\$]")
+_FORMULA_SIGNS = 4
+_FORMULA_TAGS = frozenset(("math", "mjx-container"))
 _FURNITURE_TAGS = frozenset(("nav", "footer", "aside"))
 _GUARDED_TAGS = frozenset(("form", "dialog"))
 _FURNITURE_ROLES = frozenset(("navigation", "contentinfo", "search", "complementary", "banner", "dialog", "alert"))
@@ -40,48 +56,79 @@ _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 )
 _OPTIONAL_END = frozenset(("p", "li", "td", "th", "tr", "dt", "dd", "option"))
+_INLINE = frozenset(("a", "span", "i", "em", "b", "strong", "code"))
+_HEADINGS = frozenset(("h1", "h2", "h3", "h4"))
 _DRAWN = frozenset(("svg", "mjx-math"))
 
 
+class Cleaned(NamedTuple):
+    """A page's source made ready for the parser."""
+
+    source: str
+    """The source of the article, of the whole page where no element stands out."""
+    scripts: str
+    """The scripts that were cut, which tell what a typesetter is to do."""
+    num_left_out: int
+    """Signs of prose and formulas (commas, backslashes, dollars) that `source` leaves out."""
+    num_signs: int
+    """Signs of formulas in the page: backslashes and dollars of its text, elements of mathematics four times."""
+    num_signs_kept: int
+    """Those in `source`."""
+
+
+@dataclass(slots=True)
 class _Tag:
-    __slots__ = ("classes", "end", "is_link", "is_open", "is_root", "name", "named", "start", "sure", "weight")
-
-    def __init__(self, name: str, is_open: bool, start: int, end: int, weight: int) -> None:
-        self.name, self.is_open, self.start, self.end, self.weight = name, is_open, start, end, weight
-        self.sure = self.named = self.is_root = self.is_link = False
-        self.classes = ""
-
-
-def clean(html: str) -> tuple[str, int]:
-    """The source of the article in a page, of the whole page where no element stands out; and what that leaves out.
-
-    What is left out is measured in signs of prose and formulas: commas, backslashes, dollars.
-    """
-    return compiled.clean(html, judged) if compiled else clean_in_python(html)
+    name: str
+    is_open: bool
+    start: int
+    end: int
+    weight: int
+    signs: int
+    sure: bool = False
+    named: bool = False
+    is_root: bool = False
+    is_link: bool = False
+    classes: str = ""
 
 
-def clean_in_python(html: str) -> tuple[str, int]:
+class _Scan:
+    """What one pass over a page finds: spans to cut, tags, and the weight of all text."""
+
+    def __init__(self) -> None:
+        self.drops: list[tuple[int, int]] = []
+        self.scripts: list[tuple[int, int]] = []
+        self.tags: list[_Tag] = []
+        self.weight = self.signs = 0
+
+    def weigh(self, html: str, start: int, end: int) -> None:
+        num_signs = len(_SIGN.findall(html, start, end))
+        self.weight += num_signs + len(_COMMA.findall(html, start, end))
+        self.signs += num_signs
+
+
+def clean(html: str) -> Cleaned:
+    """The source of the article in a page, without scripts, furniture and rendered copies of formulas."""
+    return Cleaned(*compiled.clean(html, judged)) if compiled else clean_in_python(html)
+
+
+def clean_in_python(html: str) -> Cleaned:
     """`clean` without a compiler."""
-    drops, tags, whole = _scan(html)
-    start, end, heading = _root(html, tags, whole)
-    source, kept = _compose(html, tags, drops, start, end, heading)
-    return source, whole - kept
+    scan = _scan(html)
+    return _compose(html, scan, *_root(scan.tags, scan.weight))
 
 
-def _scan(html: str) -> tuple[list[tuple[int, int]], list[_Tag], int]:
-    """Scripts, styles and comments as spans; the tags; the weight of all text."""
-    drops: list[tuple[int, int]] = []
-    tags: list[_Tag] = []
-    weight = position = 0
+def _scan(html: str) -> _Scan:
+    scan = _Scan()
+    position = 0
     last_bracket = html.rfind(">")
     drawn = ("katex-mathml" in html, "mjx-assistive-mml" in html)
     while match := _TOKEN.search(html, position):
         start = match.start()
-        weight += len(_WEIGHTY.findall(html, position, start))
+        scan.weigh(html, position, start)
         if match[2] is None:
             end = html.find("-->", start + 2)
             position = len(html) if end < 0 else end + 3
-            drops.append((start, position))
+            scan.drops.append((start, position))
             continue
         rest = _TAG_REST.match(html, match.end()) if match.end() <= last_bracket else None
         if rest is None:
@@ -89,21 +136,23 @@ def _scan(html: str) -> tuple[list[tuple[int, int]], list[_Tag], int]:
             continue
         position = rest.end()
         name = match[2].lower()
-        tag = _Tag(name, not match[1], start, position, weight)
+        tag = _Tag(name, not match[1], start, position, scan.weight, scan.signs)
+        if tag.is_open and name in ("script", "style"):
+            close = _SCRIPT_END[name].search(html, position)
+            end = close.end() if close else len(html)
+            if name == "style" or "math/" not in html[start:position]:
+                (scan.drops if name == "style" else scan.scripts).append((start, end))
+            else:
+                scan.weigh(html, position, end)
+                scan.signs += _FORMULA_SIGNS
+            position = end
+            continue
         if tag.is_open:
-            if name in ("script", "style"):
-                close = _SCRIPT_END[name].search(html, position)
-                end = close.end() if close else len(html)
-                if name == "style" or "math/" not in html[start:position]:
-                    drops.append((start, end))
-                else:
-                    weight += len(_WEIGHTY.findall(html, position, end))
-                position = end
-                continue
+            scan.signs += _FORMULA_SIGNS * (name in _FORMULA_TAGS)
             _read_attributes(tag, html, match.end(), position - 1, drawn)
-        tags.append(tag)
-    weight += len(_WEIGHTY.findall(html, position))
-    return drops, tags, weight
+        scan.tags.append(tag)
+    scan.weigh(html, position, len(html))
+    return scan
 
 
 def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bool, bool]) -> None:
@@ -119,11 +168,11 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
             folded = folded or _FOLDED.search(value) is not None
             verdict = judged(value)
             holds = holds or verdict == HOLDER
-            tag.named = tag.named or verdict == FURNITURE
+            tag.named = tag.named or _names_furniture(tag, verdict)
             if drawn[0] and "katex-html" in value:
                 tag.sure = True
         elif name == "id":
-            tag.named = tag.named or judged(value) == FURNITURE
+            tag.named = tag.named or _names_furniture(tag, judged(value))
             folded = folded or _FOLDED.search(value) is not None
         elif name == "role":
             tag.is_root = tag.is_root or value == "main"
@@ -140,6 +189,11 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
         elif name == "hidden" or (name == "style" and _is_hidden(value)):
             hidden = True
     tag.named = (tag.named and not holds) or (hidden and not folded)
+
+
+def _names_furniture(tag: _Tag, verdict: int) -> bool:
+    """Whether a verdict makes an element furniture: words that name it elsewhere name the kinds of tokens in code."""
+    return verdict == FURNITURE_BY_NAME or (verdict == FURNITURE and tag.name not in _INLINE)
 
 
 def _is_hidden(style: str) -> bool:
@@ -170,7 +224,7 @@ def _end_of(tags: list[_Tag], index: int, steps: list[int]) -> int:
     return -1
 
 
-def _root(html: str, tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int, int]]:
+def _root(tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int, int]]:
     """First and last tag of the element that holds the article (all tags where there is none), and its heading."""
     steps = [MAX_TAG_STEPS * len(tags)]
     best = (-1, -1)
@@ -186,8 +240,11 @@ def _root(html: str, tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int,
     # Among articles that stand side by side, as questions and answers do, none is the page's text.
     if articles:
         weight, first, last = max(articles, key=lambda article: article[0])
-        most = max(_MIN_OTHER_WEIGHT, _MAX_OTHER_SHARE * weight)
-        beside = any(size > most for size, start, end in articles if end < first or start > last)
+        most = max(_MAX_WEIGHT_AFTER, _MAX_SHARE_AFTER * weight)
+        beside = any(
+            (end < first and size > _MAX_WEIGHT_BEFORE) or (start > last and size > most)
+            for size, start, end in articles
+        )
         if not beside and weight >= max(_MIN_ARTICLE_WEIGHT, _MIN_ARTICLE_SHARE * whole):
             best = (first, last)
     if best[0] < 0:
@@ -202,50 +259,54 @@ def _heading_before(tags: list[_Tag], start: int, end: int) -> tuple[int, int]:
     for index in range(start - 1, -1, -1):
         if tags[index].name == "h1" and tags[index].is_open:
             close = next((tag for tag in tags[index + 1 : start] if tag.name == "h1"), None)
-            return (tags[index].start, close.end) if close else (0, 0)
+            # The name of the site is a heading that is a link.
+            is_text = close is not None and tags[index + 1].name != "a"
+            return (tags[index].start, close.end) if close and is_text else (0, 0)
     return 0, 0
 
 
-def _by_place(edit: tuple[int, int, str]) -> tuple[int, int, bool]:
-    """In the page's order; where a link ends and the next one starts, the end first."""
-    return edit[0], edit[1], edit[2] == LINK_START
+def _by_place(edit: tuple[int, int, str]) -> tuple[int, int, int]:
+    """In the page's order; at one place a heading's mark, the end of a link, the start of the next."""
+    return edit[0], edit[1], -ord(edit[2] or "\0")
 
 
-def _compose(
-    html: str, tags: list[_Tag], drops: list[tuple[int, int]], first: int, last: int, heading: tuple[int, int]
-) -> tuple[str, int]:
-    if first < 0:
-        begin, finish, low, high = 0, len(html), 0, len(tags)
-    else:
+def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, int]) -> Cleaned:
+    tags = scan.tags
+    begin, finish, low, high, whole, signs = 0, len(html), 0, len(tags), scan.weight, scan.signs
+    if first >= 0:
         begin, finish, low, high = tags[first].start, tags[last].end, first + 1, last
-    whole = (tags[last].weight - tags[first].weight) if first >= 0 else (tags[-1].weight if tags else 0)
+        whole, signs = tags[last].weight - tags[first].weight, tags[last].signs - tags[first].signs
     kept = whole
     steps = [MAX_TAG_STEPS * len(tags)]
-    edits = [(start, end, "") for start, end in drops if start >= begin and end <= finish]
+    edits = [(start, end, "") for start, end in (*scan.drops, *scan.scripts)]
     index = low
     while index < high:
         tag = tags[index]
         if tag.is_open and (tag.sure or tag.named) and tag.name not in ("html", "body", "main"):
             end = index if tag.name in _VOID else _end_of(tags, index, steps)
-            if 0 <= end < high or end == index:
-                weight = tags[end].weight - tag.weight
-                if weight <= (_MAX_TAG_SHARE if tag.sure else _MAX_NAME_SHARE) * whole:
-                    kept -= weight
-                    close = tags[end]
-                    stop = close.end if not close.is_open or end == index else close.start
-                    edits.append((tag.start, stop, ""))
-                    index = end if close.is_open and end != index else end + 1
-                    continue
+            weight = tags[end].weight - tag.weight
+            least, share = (_SURE_WEIGHT, _MAX_TAG_SHARE) if tag.sure else (_NAMED_WEIGHT, _MAX_NAME_SHARE)
+            if 0 <= end < high and weight <= max(least, share * whole):
+                close = tags[end]
+                is_next = close.is_open and end != index
+                kept -= weight
+                signs -= close.signs - tag.signs
+                edits.append((tag.start, close.start if is_next else close.end, ""))
+                index = end if is_next else end + 1
+                continue
         if tag.name == "a" and (tag.is_link or not tag.is_open):
             at = tag.start if tag.is_open else tag.end
             edits.append((at, at, LINK_START if tag.is_open else LINK_END))
+        if tag.is_open and tag.name in _HEADINGS:
+            edits.append((tag.end, tag.end, HEADING))
         index += 1
     parts = [html[slice(*heading)]]
     position = begin
     for start, end, text in sorted(edits, key=_by_place):
-        if start < position:
+        if start < position or end > finish:
             continue
         parts += (html[position:start], text)
         position = end
     parts.append(html[position:finish])
-    return "".join(parts), kept
+    scripts = "".join(html[start:end] for start, end in scan.scripts)
+    return Cleaned("".join(parts), scripts, scan.weight - kept, scan.signs, signs)
