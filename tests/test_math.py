@@ -178,7 +178,7 @@ CASES = [
     ("wp-katex", '<p>So <span class="wp-katex-eq" data-display="true">a^2</span> is.</p>', "", "So\n$$a^2$$\nis."),
     ("GitHub", '<p>So <math-renderer class="js-inline-math">$a^2$</math-renderer> is.</p>', "", "So $a^2$ is."),
     ("LaTeX2HTML", '<p>So <img src="img4.svg" alt="$\\sigma_n$"> is <math></math></p>', "", "So $\\sigma_n$ is"),
-    ("macros print nothing", r"<p>\(\newcommand{\R}{\mathbb{R}}\)</p><p>In \(\R\).</p>", MATHJAX, "In $\\R$."),
+    ("macros print nothing", r"<p>\(\newcommand{\R}{\mathbb{R}}\)</p><p>In \(\R\).</p>", MATHJAX, "In $\\mathbb{R}$."),
 ]
 
 

@@ -35,7 +35,7 @@ typedef struct {
     Edit *edits;
     Py_ssize_t num_edits, max_edits;
     long weight, signs;
-    int has_katex_mathml, has_assistive;
+    int has_katex_mathml, has_assistive, defines_macros;
     PyObject *judge;
 } Page;
 
@@ -72,6 +72,7 @@ static const char *FURNITURE_ROLES[] = {
     "navigation", "contentinfo", "search", "complementary", "banner", "dialog", "alert", NULL};
 static const char *FOLDED[] = {
     "olution", "nswer", "roof", "poiler", "hint", "ollaps", "oggl", "eveal", "knowl", "ontent", "detail", "ath", NULL};
+static const char *DEFINITIONS[] = {"\\newcomma", "\\renewcom", "\\providec", "\\DeclareM", "\\def", "\\gdef", NULL};
 static const char *HIDING[] = {"display:none", "display: none", "visibility:hidden", "visibility: hidden", NULL};
 
 static int flags_of(uint64_t hash)
@@ -126,6 +127,9 @@ static void weigh(Page *page, const char *text, Py_ssize_t size)
     for (const char *at = text, *end = text + size; at < end; at++) {
         commas += *at == ',';
         signs += *at == '\\' || *at == '$';
+        if (*at == '\\' && !page->defines_macros)
+            for (const char **opening = DEFINITIONS; *opening; opening++)
+                page->defines_macros |= end - at > 9 && strncmp(at, *opening, strlen(*opening)) == 0;
         if ((*at == '\xef' || *at == '\xe3') && end - at > 2)
             commas += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
     }
@@ -555,7 +559,8 @@ static PyObject *compose(Page *page)
         Py_DECREF(source);
         return NULL;
     }
-    return Py_BuildValue("(NNlll)", source, scripts, page->weight - kept, page->signs, signs);
+    return Py_BuildValue("(NNlllO)", source, scripts, page->weight - kept, page->signs, signs,
+                         page->defines_macros ? Py_True : Py_False);
 }
 
 static PyObject *clean(PyObject *Py_UNUSED(module), PyObject *args)

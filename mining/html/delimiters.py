@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mining.html.asciimath import asciimath_to_latex
+from mining.html.macros import Macros, expand, without_definitions
 from mining.html.symbols import FUNCTIONS, SYMBOLS
 
 KINDS = (
@@ -380,12 +381,17 @@ def _latex_symbols(text: str) -> str:
     ).strip()
 
 
-def count_marks(text: str) -> int:
-    return text.count(CLOSE)
+def _written_out(latex: str, macros: Macros) -> str:
+    if "newcommand" in latex or "\\def" in latex or "MathOperator" in latex:
+        latex = without_definitions(latex)
+    return clean_latex(expand(latex, macros))
 
 
-def finish(text: str) -> tuple[str, Counter[str]]:
-    """The text with each mark as `$..$` or, on lines of its own, `$$..$$`; and the marks counted by kind."""
+def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
+    """The text with each mark as `$..$` or, on lines of its own, `$$..$$`; and the marks counted by kind.
+
+    macros: the page's own, which are written out. A formula that only defines some prints nothing.
+    """
     kept: Counter[str] = Counter()
     if not _LEFT_OVER.search(text):
         return text, kept
@@ -399,6 +405,10 @@ def finish(text: str) -> tuple[str, Counter[str]]:
             done = match.end()
             continue
         kept[KINDS[index // 2]] += 1
+        if macros and "\\" in latex and not (latex := _written_out(latex, macros)):
+            out.append(text[done : match.start()])
+            done = match.end() + text.startswith(" ", match.end())
+            continue
         if index % 2 == 0:
             out += (text[done : match.start()], "$", latex, "$")
             done = match.end()

@@ -10,6 +10,7 @@ from resiliparse.parse.html import HTMLTree
 
 from mining.errors import RecordError
 from mining.html.delimiters import (
+    CLOSE,
     assemble_scripts,
     finish,
     mark_delimited,
@@ -19,6 +20,7 @@ from mining.html.delimiters import (
 from mining.html.furniture import drop_link_lines
 from mining.html.hints import formula_selector
 from mining.html.limits import Deadline, ExtractConfig, check_limits, text_without_markup
+from mining.html.macros import read_macros
 from mining.html.math import mark_formulas, mask_code
 from mining.html.source import Cleaned, clean
 
@@ -70,7 +72,9 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
     page = _chosen(html, cfg)
     try:
         text, found = _text_and_formulas(html, page, url, cfg, deadline)
-        text, kept = finish(text)
+        text, kept = finish(
+            text, read_macros(html if page.defines_macros else "", page.scripts) if CLOSE in text else {}
+        )
         deadline.check("the last step")
     except RecordError as error:
         return _unmarked(html, page, error.reason, cfg)
@@ -83,7 +87,7 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
 
 def _chosen(html: str, cfg: ExtractConfig) -> Cleaned:
     """The part of a page to read: its article, or all of it where that would lose too many formulas."""
-    whole = Cleaned(html, html, 0, 0, 0)
+    whole = Cleaned(html, html, 0, 0, 0, True)
     if not cfg.main_content:
         return whole
     page = clean(html)

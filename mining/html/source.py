@@ -45,6 +45,7 @@ _ATTRIBUTE = re.compile(r"""([^\s=>/"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|(
 _SCRIPT_END = {name: re.compile(rf"</{name}[^>]*+>", re.IGNORECASE) for name in ("script", "style")}
 _COMMA = re.compile("[,，、]")
 _SIGN = re.compile(r"[\\$]")
+_DEFINITION = re.compile(r"\\(?=.{9})(?:newcomma|renewcom|providec|DeclareM|g?def)", re.DOTALL)
 _FORMULA_SIGNS = 4
 _FORMULA_TAGS = frozenset(("math", "mjx-container"))
 _FURNITURE_TAGS = frozenset(("nav", "footer", "aside"))
@@ -74,6 +75,8 @@ class Cleaned(NamedTuple):
     """Signs of formulas in the page: backslashes and dollars of its text, elements of mathematics four times."""
     num_signs_kept: int
     """Those in `source`."""
+    defines_macros: bool
+    """Whether the page's text holds a definition of a TeX macro."""
 
 
 @dataclass(slots=True)
@@ -99,11 +102,15 @@ class _Scan:
         self.scripts: list[tuple[int, int]] = []
         self.tags: list[_Tag] = []
         self.weight = self.signs = 0
+        self.defines_macros = False
 
     def weigh(self, html: str, start: int, end: int) -> None:
         num_signs = len(_SIGN.findall(html, start, end))
         self.weight += num_signs + len(_COMMA.findall(html, start, end))
         self.signs += num_signs
+        if num_signs and not self.defines_macros:
+            # The compiled twin looks ten characters ahead and no further.
+            self.defines_macros = _DEFINITION.search(html, start, end) is not None
 
 
 def clean(html: str) -> Cleaned:
@@ -309,4 +316,4 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
         position = end
     parts.append(html[position:finish])
     scripts = "".join(html[start:end] for start, end in scan.scripts)
-    return Cleaned("".join(parts), scripts, scan.weight - kept, scan.signs, signs)
+    return Cleaned("".join(parts), scripts, scan.weight - kept, scan.signs, signs, scan.defines_macros)
