@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import resource
 import time
 from pathlib import Path
 
@@ -197,3 +198,53 @@ def test_real_crawl_file_raises_only_record_errors(real_data):
     assert num_pages > 500
     assert num_refused < 0.01 * num_pages
     assert kept > 0.95 * found > 0
+
+
+PIECES = (
+    "<div>", "</div>", "<math>", "<sup>", "<table>", "<script>", "<!--", "-->", '"', "'", ">", "<", "$", "$$", "\\(",
+    "\\[", "\\begin{align}", "{", "}", "\\newcommand{\\a}{", "&lt;", "&#x10F000;", "\x00", "\u200f", "<svg>",
+    "<template>", "<select>", "<plaintext>", "<a href=x>", "class=", "<mjx-container>", '<span class="katex">',
+)  # fmt: skip
+
+
+def _mutated(page: str, draw: random.Random) -> str:
+    """A real page with pieces of markup thrown in, stretches cut, moved and repeated."""
+    for _ in range(draw.randint(1, 10)):
+        at, other = sorted((draw.randrange(len(page) + 1), draw.randrange(len(page) + 1)))
+        match draw.randrange(4):
+            case 0:
+                page = page[:at] + draw.choice(PIECES) * draw.choice((1, 3, 300)) + page[at:]
+            case 1:
+                page = page[:at] + page[min(other, at + 2_000) :]
+            case 2:
+                page = page[:other] + page[at : at + 5_000] * 2 + page[other:]
+            case _:
+                page = page[:other]
+    return page
+
+
+@pytest.mark.real
+def test_mutated_real_pages_neither_raise_nor_hang_nor_grow(real_data):
+    draw = random.Random(23)
+    path = sorted((real_data / "web").glob("part-*.warc.gz"))[0]
+    pages = []
+    for record in ArchiveIterator(str(path), record_types=WarcRecordType.response):
+        payload = record.reader.read()
+        if record.http_headers and record.http_headers.status_code == 200 and 500 < len(payload) < 120_000:
+            with contextlib.suppress(RecordError):
+                pages.append(decode(payload, http_content_type=record.http_headers.get("Content-Type"))[0])
+        if len(pages) == 250:
+            break
+    slowest = 0.0
+    grown_from = 0
+    for number in range(1_500):
+        page = _mutated(draw.choice(pages), draw)
+        started = time.process_time()
+        found = extract(page, "u", CFG)
+        slowest = max(slowest, time.process_time() - started)
+        assert found.formulas_kept <= found.formulas_found
+        assert not any("\U0010f000" <= char <= "\U0010f1ff" or char in "\x01\x02\x03" for char in found.text)
+        if number == 500:
+            grown_from = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert slowest < 3
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown_from < 100_000, "kilobytes of growth"

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mining.html import source
+
 MIN_PYTHON = (3, 11)
 MIN_JAVA = 17
 MIN_DISK_GB = 10
@@ -37,12 +39,21 @@ def checks(where: Path) -> list[Check]:
         spark(),
         *packages(),
         fasttext(fasttext_owners()),
+        extractor(),
         torch(),
         optional("transformers", remedy="pip install 'motherlode[rl]', for training"),
         optional("vllm", remedy="not needed; faster rollouts: see rl/README.md"),
         disk(where),
         memory(),
     ]
+
+
+def extractor() -> Check:
+    """Whether the page cleaner was compiled when the package was installed."""
+    if source.compiled is not None:
+        return Check("page cleaner", "ok", "compiled")
+    remedy = "install a C compiler (gcc), then pip install --force-reinstall --no-deps motherlode, on the workers too"
+    return Check("page cleaner", "warn", "the slow one in Python; extraction takes about four times as long", remedy)
 
 
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> Check:

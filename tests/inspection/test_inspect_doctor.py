@@ -73,3 +73,8 @@ def test_little_room_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(doctor, "MIN_DISK_GB", 10**9)
     monkeypatch.setattr(doctor, "MIN_MEMORY_GB", 10**9)
     assert doctor.disk(tmp_path).status == doctor.memory().status == "warn"
+
+
+def test_a_missing_compiler_is_told(monkeypatch):
+    monkeypatch.setattr(doctor.source, "compiled", None)
+    assert (doctor.extractor().status, "gcc" in doctor.extractor().remedy) == ("warn", True)
