@@ -77,7 +77,7 @@ def test_article_is_taken_with_the_heading_before_it(clean):
     article = f"<article><p>{PROSE * 6}</p></article>"
     page = f"<body><header><h1>Title</h1><p>by me, today</p></header>{article}<div><p>more, of, this</p></div></body>"
     cleaned = Cleaned(*clean(page))
-    assert cleaned.source == f"<h1>Title</h1>{article}"
+    assert cleaned.source == f"<h1>{HEADING}Title</h1>{article}"
     assert cleaned.num_left_out == 3
 
 
@@ -158,7 +158,7 @@ def test_teasers_far_from_the_article_go_where_the_page_has_no_formulas():
     teasers = (
         f"Read more\n{LINK_START}A headline of another page{LINK_END}\nIt sums up what that page says, in a line.\n" * 3
     )
-    assert drop_link_lines(article + teasers, is_prose=True).endswith(PROSE.strip() + " ")
+    assert "It sums up" not in drop_link_lines(article + teasers, is_prose=True)
     assert "It sums up" in drop_link_lines(article + teasers)
 
 

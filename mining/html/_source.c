@@ -54,8 +54,8 @@ static uint64_t name_hash(const char *name, Py_ssize_t size)
 /* Names that the rules know, hashed once when the module is loaded. */
 static const struct { const char *name; int flags; } KNOWN[] = {
     {"nav", SURE}, {"footer", SURE}, {"aside", SURE}, {"form", NAMED}, {"dialog", NAMED},
-    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"a", ANCHOR | INLINE},
-    {"span", INLINE}, {"i", INLINE}, {"em", INLINE}, {"b", INLINE}, {"strong", INLINE}, {"code", INLINE},
+    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"pre", FRAME}, {"a", ANCHOR | INLINE},
+    {"span", INLINE}, {"i", INLINE}, {"em", INLINE}, {"b", INLINE}, {"strong", INLINE}, {"code", INLINE | FRAME},
     {"h1", HEADING}, {"h2", HEADING}, {"h3", HEADING}, {"h4", HEADING},
     {"p", OPTIONAL_END}, {"li", OPTIONAL_END}, {"td", OPTIONAL_END}, {"th", OPTIONAL_END}, {"tr", OPTIONAL_END},
     {"dt", OPTIONAL_END}, {"dd", OPTIONAL_END}, {"option", OPTIONAL_END},
@@ -124,17 +124,19 @@ static int holds_any(const char *text, Py_ssize_t size, const char **words)
 static void weigh(Page *page, const char *text, Py_ssize_t size)
 {
     long commas = 0, signs = 0;
+    int defines = 0;
     for (const char *at = text, *end = text + size; at < end; at++) {
         commas += *at == ',';
         signs += *at == '\\' || *at == '$';
-        if (*at == '\\' && !page->defines_macros)
+        if (*at == '\\' && !defines)
             for (const char **opening = DEFINITIONS; *opening; opening++)
-                page->defines_macros |= end - at > 9 && strncmp(at, *opening, strlen(*opening)) == 0;
+                defines |= end - at > 9 && strncmp(at, *opening, strlen(*opening)) == 0;
         if ((*at == '\xef' || *at == '\xe3') && end - at > 2)
             commas += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
     }
     page->weight += commas + signs;
-    page->signs += signs;
+    page->signs += defines ? 0 : signs;
+    page->defines_macros |= defines;
 }
 
 static int grow(void **rows, Py_ssize_t *max, Py_ssize_t size)
@@ -204,7 +206,7 @@ static Py_ssize_t tag_end(const Page *page, Py_ssize_t at)
 /* Words that name furniture elsewhere name the kinds of tokens in code and text. */
 static int names_furniture(const Tag *tag, int verdict)
 {
-    return verdict == FURNITURE_BY_NAME || (verdict == FURNITURE && !(tag->flags & INLINE)) ? NAMED : 0;
+    return verdict == FURNITURE_BY_NAME || (verdict == FURNITURE && !(tag->flags & (INLINE | HEADING))) ? NAMED : 0;
 }
 
 static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
@@ -398,6 +400,22 @@ static Py_ssize_t end_of(const Page *page, Py_ssize_t index, Py_ssize_t *steps)
     return -1;
 }
 
+static Py_ssize_t kind_size(const Page *page, const Tag *tag)
+{
+    const char *classes = page->html + tag->classes;
+    Py_ssize_t size = tag->classes_end - tag->classes;
+    const char *space = size > 0 ? memchr(classes, ' ', size) : NULL;
+    return space ? space - classes : size;
+}
+
+/* Whether two elements have the same first class, as the posts of a list have. */
+static int same_kind(const Page *page, const Tag *one, const Tag *other)
+{
+    Py_ssize_t size = kind_size(page, one);
+    return size && size == kind_size(page, other) &&
+           memcmp(page->html + one->classes, page->html + other->classes, size) == 0;
+}
+
 /* First and last tag of the element that holds the article, -1 where there is none. */
 static int find_root(const Page *page, Py_ssize_t *first, Py_ssize_t *last)
 {
@@ -431,6 +449,8 @@ static int find_root(const Page *page, Py_ssize_t *first, Py_ssize_t *last)
         int beside = 0;
         for (Py_ssize_t i = 0; i < num; i++)
             beside |= (articles[i].end < most->start && articles[i].weight > 3) ||
+                      (articles[i].start > most->end && articles[i].weight > 3 &&
+                       same_kind(page, page->tags + articles[i].start, page->tags + most->start)) ||
                       (articles[i].start > most->end && articles[i].weight > 8 &&
                        articles[i].weight > 0.12 * most->weight);
         if (!beside) {
@@ -443,10 +463,11 @@ static int find_root(const Page *page, Py_ssize_t *first, Py_ssize_t *last)
 }
 
 /* The span of the last <h1> before the article, empty where the article has its own. */
-static void heading_before(const Page *page, Py_ssize_t first, Py_ssize_t last, Py_ssize_t *start, Py_ssize_t *end)
+static void heading_before(const Page *page, Py_ssize_t first, Py_ssize_t last, Py_ssize_t *start, Py_ssize_t *inner,
+                           Py_ssize_t *end)
 {
     const Tag *tags = page->tags;
-    *start = *end = 0;
+    *start = *inner = *end = 0;
     for (Py_ssize_t index = first; index < last; index++)
         if (tags[index].name == H1)
             return;
@@ -457,6 +478,7 @@ static void heading_before(const Page *page, Py_ssize_t first, Py_ssize_t last, 
                     if (tags[index + 1].flags & ANCHOR)
                         return;
                     *start = tags[index].start;
+                    *inner = tags[index].end;
                     *end = tags[close].end;
                     return;
                 }
@@ -477,7 +499,7 @@ static int by_place(const void *one, const void *other)
 static PyObject *compose(Page *page)
 {
     Py_ssize_t first, last, begin = 0, finish = page->size, low = 0, high = page->num_tags;
-    Py_ssize_t heading = 0, heading_end = 0;
+    Py_ssize_t heading = 0, heading_inner = 0, heading_end = 0;
     long whole = page->weight, signs = page->signs;
     if (find_root(page, &first, &last) < 0)
         return NULL;
@@ -488,7 +510,7 @@ static PyObject *compose(Page *page)
         high = last;
         whole = page->tags[last].weight - page->tags[first].weight;
         signs = page->tags[last].signs - page->tags[first].signs;
-        heading_before(page, first, last, &heading, &heading_end);
+        heading_before(page, first, last, &heading, &heading_inner, &heading_end);
     }
     long kept = whole;
     Py_ssize_t steps = MAX_TAG_STEPS * page->num_tags;
@@ -520,11 +542,15 @@ static PyObject *compose(Page *page)
     }
     if (page->num_edits)
         qsort(page->edits, page->num_edits, sizeof(Edit), by_place);
-    char *out = PyMem_Malloc(heading_end - heading + finish - begin + page->num_edits + 1);
+    char *out = PyMem_Malloc(heading_end - heading + finish - begin + page->num_edits + 2);
     if (!out)
         return PyErr_NoMemory();
-    memcpy(out, page->html + heading, heading_end - heading);
-    Py_ssize_t used = heading_end - heading, position = begin;
+    Py_ssize_t used = heading_inner - heading, position = begin;
+    memcpy(out, page->html + heading, used);
+    if (heading_end)
+        out[used++] = 3;
+    memcpy(out + used, page->html + heading_inner, heading_end - heading_inner);
+    used += heading_end - heading_inner;
     Py_ssize_t scripts_size = 0;
     for (Py_ssize_t i = 0; i < page->num_edits; i++) {
         const Edit *edit = page->edits + i;

@@ -44,6 +44,7 @@ class Extraction:
 _BOILERPLATE = (
     "nav", "footer", "aside", "form", "button", "dialog", '[role="navigation"]', '[role="contentinfo"]',
     '[aria-hidden="true"]', ".headerlink", ".skip-link", ".sr-only", ".visually-hidden", ".screen-reader-text",
+    ".assistive", ".autopermalink", ".treebuttons", ".incontext",
 )  # fmt: skip
 """Left out where the whole body is taken."""
 
@@ -145,7 +146,7 @@ def _marked_text(
 def _clean(text: str, max_chars: int = 1_000) -> str:
     """The text with plain spaces, one blank line at most between paragraphs, and no more than `max_chars`."""
     # Odd spaces and control characters are what `isprintable` denies, and most pages have none.
-    if not text.replace("\n", "").replace("\t", "").isprintable():
+    if not text.replace("\n", "").replace("\t", "").replace("\u3000", "").isprintable():
         for odd, plain in _ODD_SPACES.items():
             text = text.replace(odd, plain)
         text = _CONTROL.sub("", text)

@@ -66,7 +66,7 @@ def drop_link_lines(text: str, *, is_prose: bool = False) -> str:
 
     is_prose: the page has no formulas, so that what stands far from its long lines is no text either.
     """
-    lines = text.split("\n")
+    lines = text.replace(LINK_START + LINK_END, "").split("\n")
     if LINK_START in text:
         lines = _without_link_runs(lines)
     first, last = _densest(lines) if is_prose else _ends(lines)
@@ -91,7 +91,7 @@ def _densest(lines: list[str]) -> tuple[int, int]:
     gained = sum(score for score in scores[first:last] if score > 0)
     if gained < _MIN_DENSE_SHARE * sum(score for score in scores if score > 0):
         return 0, len(lines)
-    return _head_of(lines, first), last
+    return _head_of(lines, first), _tail_of(lines, last)
 
 
 def _score(line: str) -> float:
@@ -108,19 +108,22 @@ def _ends(lines: list[str]) -> tuple[int, int]:
     if first is None:
         return 0, len(lines)
     last = next(index for index in range(len(lines) - 1, -1, -1) if _is_strong(lines[index]))
-    # What follows the last strong line without a link is the end of a list or of code.
-    end = next((index for index in range(last + 1, len(lines)) if LINK_START in lines[index]), len(lines))
-    return _head_of(lines, first), end
+    return _head_of(lines, first), _tail_of(lines, last + 1)
+
+
+def _tail_of(lines: list[str], last: int) -> int:
+    """Where the text ends: what follows its last strong line without a link is the end of a list or of code."""
+    return next((index for index in range(last, len(lines)) if LINK_START in lines[index]), len(lines))
 
 
 def _head_of(lines: list[str], first: int) -> int:
     """Where the headings of the first line of text start: the line before it, or the first heading below the links."""
     head = next((index for index in range(first - 1, -1, -1) if lines[index].strip()), first)
     for index in range(first - 1, -1, -1):
-        if LINK_START in lines[index]:
-            break
         if HEADING in lines[index]:
             head = min(head, index)
+        elif LINK_START in lines[index] and _BARE_LINKS.fullmatch(lines[index]):
+            break
     return head
 
 

@@ -59,6 +59,7 @@ _VOID = frozenset(
 _OPTIONAL_END = frozenset(("p", "li", "td", "th", "tr", "dt", "dd", "option"))
 _INLINE = frozenset(("a", "span", "i", "em", "b", "strong", "code"))
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4"))
+_NEVER_FURNITURE = frozenset(("html", "body", "main", "pre", "code"))
 _DRAWN = frozenset(("svg", "mjx-math"))
 
 
@@ -107,10 +108,10 @@ class _Scan:
     def weigh(self, html: str, start: int, end: int) -> None:
         num_signs = len(_SIGN.findall(html, start, end))
         self.weight += num_signs + len(_COMMA.findall(html, start, end))
-        self.signs += num_signs
-        if num_signs and not self.defines_macros:
-            # The compiled twin looks ten characters ahead and no further.
-            self.defines_macros = _DEFINITION.search(html, start, end) is not None
+        # Definitions print nothing that could be lost.
+        defines = bool(num_signs) and _DEFINITION.search(html, start, end) is not None
+        self.signs += 0 if defines else num_signs
+        self.defines_macros = self.defines_macros or defines
 
 
 def clean(html: str) -> Cleaned:
@@ -200,7 +201,7 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
 
 def _names_furniture(tag: _Tag, verdict: int) -> bool:
     """Whether a verdict makes an element furniture: words that name it elsewhere name the kinds of tokens in code."""
-    return verdict == FURNITURE_BY_NAME or (verdict == FURNITURE and tag.name not in _INLINE)
+    return verdict == FURNITURE_BY_NAME or (verdict == FURNITURE and tag.name not in _INLINE | _HEADINGS)
 
 
 def _is_hidden(style: str) -> bool:
@@ -231,7 +232,7 @@ def _end_of(tags: list[_Tag], index: int, steps: list[int]) -> int:
     return -1
 
 
-def _root(tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int, int]]:
+def _root(tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int, int, int]]:
     """First and last tag of the element that holds the article (all tags where there is none), and its heading."""
     steps = [MAX_TAG_STEPS * len(tags)]
     best = (-1, -1)
@@ -249,27 +250,34 @@ def _root(tags: list[_Tag], whole: int) -> tuple[int, int, tuple[int, int]]:
         weight, first, last = max(articles, key=lambda article: article[0])
         most = max(_MAX_WEIGHT_AFTER, _MAX_SHARE_AFTER * weight)
         beside = any(
-            (end < first and size > _MAX_WEIGHT_BEFORE) or (start > last and size > most)
+            (end < first and size > _MAX_WEIGHT_BEFORE)
+            or (start > last and size > (_MAX_WEIGHT_BEFORE if _same_kind(tags[start], tags[first]) else most))
             for size, start, end in articles
         )
         if not beside and weight >= max(_MIN_ARTICLE_WEIGHT, _MIN_ARTICLE_SHARE * whole):
             best = (first, last)
     if best[0] < 0:
-        return -1, -1, (0, 0)
+        return -1, -1, (0, 0, 0)
     return *best, _heading_before(tags, *best)
 
 
-def _heading_before(tags: list[_Tag], start: int, end: int) -> tuple[int, int]:
-    """The span of the last <h1> before the article, empty where the article has its own."""
+def _same_kind(one: _Tag, other: _Tag) -> bool:
+    """Whether two elements have the same first class, as the posts of a list have."""
+    kind = one.classes.partition(" ")[0]
+    return bool(kind) and kind == other.classes.partition(" ")[0]
+
+
+def _heading_before(tags: list[_Tag], start: int, end: int) -> tuple[int, int, int]:
+    """Start, end of the opening tag and end of the last <h1> before the article; 0 where the article has its own."""
     if any(tag.name == "h1" for tag in tags[start:end]):
-        return 0, 0
+        return 0, 0, 0
     for index in range(start - 1, -1, -1):
         if tags[index].name == "h1" and tags[index].is_open:
             close = next((tag for tag in tags[index + 1 : start] if tag.name == "h1"), None)
             # The name of the site is a heading that is a link.
             is_text = close is not None and tags[index + 1].name != "a"
-            return (tags[index].start, close.end) if close and is_text else (0, 0)
-    return 0, 0
+            return (tags[index].start, tags[index].end, close.end) if close and is_text else (0, 0, 0)
+    return 0, 0, 0
 
 
 def _by_place(edit: tuple[int, int, str]) -> tuple[int, int, int]:
@@ -277,7 +285,7 @@ def _by_place(edit: tuple[int, int, str]) -> tuple[int, int, int]:
     return edit[0], edit[1], -ord(edit[2] or "\0")
 
 
-def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, int]) -> Cleaned:
+def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, int, int]) -> Cleaned:
     tags = scan.tags
     begin, finish, low, high, whole, signs = 0, len(html), 0, len(tags), scan.weight, scan.signs
     if first >= 0:
@@ -289,7 +297,7 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
     index = low
     while index < high:
         tag = tags[index]
-        if tag.is_open and (tag.sure or tag.named) and tag.name not in ("html", "body", "main"):
+        if tag.is_open and (tag.sure or tag.named) and tag.name not in _NEVER_FURNITURE:
             end = index if tag.name in _VOID else _end_of(tags, index, steps)
             weight = tags[end].weight - tag.weight
             least, share = (_SURE_WEIGHT, _MAX_TAG_SHARE) if tag.sure else (_NAMED_WEIGHT, _MAX_NAME_SHARE)
@@ -307,7 +315,7 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
         if tag.is_open and tag.name in _HEADINGS:
             edits.append((tag.end, tag.end, HEADING))
         index += 1
-    parts = [html[slice(*heading)]]
+    parts = [html[heading[0] : heading[1]], HEADING * bool(heading[2]), html[heading[1] : heading[2]]]
     position = begin
     for start, end, text in sorted(edits, key=_by_place):
         if start < position or end > finish:

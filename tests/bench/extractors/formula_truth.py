@@ -39,6 +39,11 @@ _BLOCK = frozenset(
      "blockquote", "figcaption", "table", "ul", "ol", "dl", "header", "center")
 )  # fmt: skip
 _DEFINITION = re.compile(r"\\(?:newcommand|renewcommand|def|let|DeclareMathOperator|require)(?![a-zA-Z])")
+_DEFINED = re.compile(
+    r"\\(?:re|provide)?newcommand\*?\s*\{?\s*\\([A-Za-z]+)|\\def\s*\\([A-Za-z]+)"
+    r"|MathOperator\*?\s*\{?\s*\\([A-Za-z]+)|(?:(?<=[{,])|^)\s*[\"']?\\{0,2}([A-Za-z]+)[\"']?\s*:\s*(?:\[\s*)?[\"']",
+    re.MULTILINE,
+)
 _COMMANDS = re.compile(
     r"\\\\|\\(?:displaystyle|textstyle|left|right|limits|nolimits)(?![a-zA-Z])|\\(?:label|tag\*?)\s*\{[^}]*\}"
     # PreTeXt closes sentences inside the formula: \(x\text{.}\)
@@ -82,7 +87,11 @@ def truth_of(html: str) -> Truth:
     counts: Counter[str] = Counter()
     for source in stated:
         counts |= Counter(source)
-    chosen = tuple(one for one in counts if MIN_LETTERS <= len(one) <= MAX_LETTERS)
+    # An extractor may write the page's own macros out or leave them: neither is a loss.
+    macros = {f"\\{name}" for names in _DEFINED.findall(html) for name in names if name and name not in _SYNONYMS}
+    chosen = tuple(
+        one for one in counts if MIN_LETTERS <= len(one) <= MAX_LETTERS and not any(macro in one for macro in macros)
+    )
     unseen = counts - Counter(delimited)
     return Truth(chosen, bare(body) + "\n" + "\n".join(unseen.elements()))
 
