@@ -114,6 +114,22 @@ def test_a_crash_on_one_page_is_counted_and_the_file_goes_on(tmp_path: Path, mon
     assert (dropped.reason, dropped.detail, dropped.url) == ("crash:ZeroDivisionError", "a bug", "https://x.org/1")
 
 
+def test_a_page_beyond_a_limit_is_kept_without_markup_and_counted(tmp_path: Path) -> None:
+    html = "<html><body>" + "<div>" * 3_000 + HTML.partition("<body>")[2]
+    block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + html.encode()
+    head = (
+        "WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://x.org/deep\r\n"
+        f"WARC-Date: 2024-05-01T00:00:00Z\r\nContent-Length: {len(block)}\r\n\r\n"
+    )
+    path = tmp_path / "x.warc.gz"
+    path.write_bytes(gzip.compress(head.encode() + block + b"\r\n\r\n"))
+    page, counted = read_pages(str(path), warc_file="x.warc.gz", crawl="", cfg=IngestConfig())
+    assert isinstance(page, Page)
+    assert "<" not in page.text
+    assert isinstance(counted, Dropped)
+    assert (counted.reason, counted.url) == ("guarded:too_deep", page.url)
+
+
 def test_tokens_are_estimated_by_script() -> None:
     assert estimate_tokens("") == 0
     assert estimate_tokens("abcdefgh") == 2
