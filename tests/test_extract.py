@@ -76,6 +76,13 @@ def test_chinese_characters_alone_between_tags_survive():
     assert text.endswith("若甲且b为真。")
 
 
+def test_a_page_that_a_name_would_empty_is_taken_whole():
+    text = text_of(
+        '<div class="section" id="Comments"><h1>Comments</h1><p>In this language, a comment starts with %.</p></div>'
+    )
+    assert text == "Comments\n\nIn this language, a comment starts with %."
+
+
 def test_text_without_main_content_keeps_everything():
     cfg = ExtractConfig(main_content=False)
     body = "<html><body><h1>A</h1><p>First.</p><p>Second.</p></body></html>"

@@ -51,7 +51,7 @@ _BOILERPLATE = (
 _TITLE = re.compile(r"<title[^>]*+>([^<]*+)", re.IGNORECASE)
 # Without `alt_texts` resiliparse leaves out every <figure>, tables and code among them.
 _DRAWN = ("img", "svg", "object", "video", "audio", "area", "canvas")
-_SHORT_TEXT = 250
+_SHORT_TEXT, _NO_TEXT = 250, 40
 _SLIGHT_LOSS = 8
 """Signs of prose or formulas that may be left out without another look."""
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -109,7 +109,7 @@ def _text_and_formulas(
     is_prose = page.num_signs <= _SLIGHT_LOSS and "<pre" not in page.source
     is_whole = page.source is html
     text, found = _marked_text(page.source, page.scripts, deadline, is_whole=is_whole, is_prose=is_prose)
-    if page.num_left_out > _SLIGHT_LOSS and len(text) < _SHORT_TEXT:
+    if len(text) < (_SHORT_TEXT if page.num_left_out > _SLIGHT_LOSS else _NO_TEXT) and page.num_left_out:
         check_limits(html, url, cfg)
         body, found_in_body = _marked_text(html, html, deadline, is_whole=True)
         if len(text) < cfg.min_main_share * len(body):
