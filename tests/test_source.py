@@ -81,6 +81,15 @@ def test_article_is_taken_with_the_heading_before_it(clean):
     assert cleaned.num_left_out == 3
 
 
+def test_heading_before_an_article_of_sections_is_its_title(clean):
+    sections = f"<h1>One</h1><p>{PROSE * 3}</p><h1>Two</h1><p>{PROSE * 3}</p>"
+    page = f"<body><h1>Title</h1><h1><a href=/>Site</a></h1><article>{sections}</article></body>"
+    assert f"{HEADING}Title" not in clean(page)[0]
+    page = page.replace("<h1><a href=/>Site</a></h1>", "")
+    assert clean(page)[0].startswith(f"<h1>{HEADING}Title</h1><article>")
+    assert clean(page.replace("<h1>Two</h1>", ""))[0].startswith("<article>")
+
+
 def test_signs_of_formulas_are_counted_page_and_part(clean):
     article = f"<article><p>{PROSE * 6} $x$ <math><mi>x</mi></math></p></article>"
     script = '<script type="math/tex">\\pi</script>'

@@ -468,9 +468,11 @@ static void heading_before(const Page *page, Py_ssize_t first, Py_ssize_t last, 
 {
     const Tag *tags = page->tags;
     *start = *inner = *end = 0;
+    int num_own = 0;
     for (Py_ssize_t index = first; index < last; index++)
-        if (tags[index].name == H1)
-            return;
+        num_own += tags[index].name == H1 && tags[index].flags & OPEN;
+    if (num_own == 1)
+        return;
     for (Py_ssize_t index = first - 1; index >= 0; index--)
         if (tags[index].name == H1 && tags[index].flags & OPEN) {
             for (Py_ssize_t close = index + 1; close < first; close++)

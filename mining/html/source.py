@@ -268,8 +268,9 @@ def _same_kind(one: _Tag, other: _Tag) -> bool:
 
 
 def _heading_before(tags: list[_Tag], start: int, end: int) -> tuple[int, int, int]:
-    """Start, end of the opening tag and end of the last <h1> before the article; 0 where the article has its own."""
-    if any(tag.name == "h1" for tag in tags[start:end]):
+    """Start, end of the opening tag and end of the last <h1> before the article; 0 where it has its own."""
+    # One heading of its own is the article's title; several are its sections'.
+    if sum(tag.name == "h1" and tag.is_open for tag in tags[start:end]) == 1:
         return 0, 0, 0
     for index in range(start - 1, -1, -1):
         if tags[index].name == "h1" and tags[index].is_open:
