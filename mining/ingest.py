@@ -1,6 +1,7 @@
 """One raw record to a Page or a reason to drop it: the order of the steps, shared by every engine."""
 
 import hashlib
+import re
 from base64 import b32encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from mining.language import LanguageConfig, identify, language_gate
 from mining.page import Page, estimate_tokens
 from mining.url import canonical_url, host_of, registered_domain
 from mining.warc import RawRecord, read_responses
+
+_FEED = re.compile(rb"<(?:rss|feed|rdf:rdf)[\s>]")
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,8 @@ def is_html(content_type: str | None, payload: bytes) -> bool:
     mime = (content_type or "").split(";")[0].strip().lower()
     if mime in ("text/html", "application/xhtml+xml"):
         head = payload[:300].lower()
-        return not (
-            head.startswith((b"%pdf-", b"\x89png", b"\xff\xd8\xff", b"gif8")) or b"<rss" in head or b"<feed" in head
-        )
+        is_binary = head.startswith((b"%pdf-", b"\x89png", b"\xff\xd8\xff", b"gif8"))
+        return not is_binary and _FEED.search(head) is None
     if mime not in ("", "application/octet-stream", "text/plain", "unknown/unknown"):
         return False
     head = payload[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

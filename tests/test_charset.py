@@ -379,3 +379,9 @@ def test_no_megabyte_costs_more_than_seconds(kind):
             continue
         assert len(decoded) <= MEGABYTE + 64
     assert time.process_time() - started < 4  # measured: 0.02 to 0.6 s each; quadratic work would be minutes
+
+
+def test_a_hostile_header_takes_linear_time():
+    started = time.process_time()
+    decode(b"caf\xe9", http_content_type="text/html; charset=" + " " * 60_000 + ";")
+    assert time.process_time() - started < 1

@@ -121,6 +121,27 @@ def test_bomb_is_counted_not_fatal(reason):
     assert time.process_time() - started < 2
 
 
+def test_text_without_markup_holds_no_scripts():
+    page = "<script>var a = 1</script><style>.x{}</style><!-- no --><p>yes" + "<div>" * 3_000
+    found = extract(page, "u", ExtractConfig(main_content=False))
+    assert (found.guard, found.text) == ("too_deep", "yes")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<title" * 60_000, "<pre>a" + "\t" * 60_000 + "\nb", "<pre>a" + " " * 60_000 + "\t\t",
+        '<script type="math/tex">x%' + " " * 60_000 + "</script>",
+        '<math><annotation encoding="' + "tex" * 30_000 + '">x<b>y</b></annotation></math>',
+    ],
+    ids=["title", "tabs", "blanks", "cdata", "annotation"],
+)  # fmt: skip
+def test_no_pattern_takes_quadratic_time(page):
+    started = time.process_time()
+    extract(page, "u", CFG)
+    assert time.process_time() - started < 2
+
+
 def test_page_that_takes_too_long_comes_out_without_markup():
     page = "<p>Some text &amp; a root.</p>" + "<math><msqrt><mi>x</mi></msqrt></math>" * 2_000
     found = extract(page, "u", ExtractConfig(max_cpu_s=0.001))

@@ -71,3 +71,11 @@ def test_unclosed_definitions_take_linear_time(page):
     started = time.process_time()
     read_macros(page, page)
     assert time.process_time() - started < 2
+
+
+def test_macros_do_not_balloon_a_page():
+    definitions = f"\\(\\def\\b{{{'x' * 390}}}\\def\\a{{{(chr(92) + 'b ') * 47}}}\\)"
+    formulas = "$$\\a$$ and then " * 1_000
+    page = f"<script src=MathJax.js></script><p>{definitions}</p><p>{formulas}</p>"
+    found = extract(page, "u", ExtractConfig())
+    assert 400_000 < len(found.text) < 500_000 and found.text.endswith("$$\\a$$\nand then")

@@ -12,7 +12,7 @@
 
 enum { FURNITURE = 1, HOLDER = 2, FURNITURE_BY_NAME = 3 };
 enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024 };
-enum { MAX_QUOTED = 16384, MAX_TAG = 65536, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, NUM_VERDICTS = 1 << 16 };
+enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, NUM_VERDICTS = 1 << 16 };
 
 typedef struct {
     uint64_t name;
@@ -35,7 +35,7 @@ typedef struct {
     Edit *edits;
     Py_ssize_t num_edits, max_edits;
     long weight, signs;
-    int has_katex_mathml, has_assistive, defines_macros;
+    int has_katex_mathml, has_assistive, defines_macros, num_failed;
     PyObject *judge;
 } Page;
 
@@ -184,8 +184,11 @@ static int judged(Page *page, const char *names, Py_ssize_t size)
 /* Where the tag whose name ends at `at` ends (after its >), -1 where it does not. */
 static Py_ssize_t tag_end(const Page *page, Py_ssize_t at)
 {
-    Py_ssize_t steps = 0;
-    while (at < page->size && steps++ < MAX_TAG) {
+    if (page->num_failed >= MAX_FAILED_TAGS) {
+        const char *bracket = memchr(page->html + at, '>', page->size - at);
+        return bracket ? bracket - page->html + 1 : -1;
+    }
+    while (at < page->size) {
         char c = page->html[at++];
         if (c == '>')
             return at;
@@ -314,19 +317,19 @@ static Py_ssize_t find_caseless(const Page *page, Py_ssize_t at, const char *wor
 static int scan(Page *page)
 {
     const char *html = page->html;
-    Py_ssize_t at = 0, last_bracket = page->size - 1;
+    Py_ssize_t at = 0, text = 0, last_bracket = page->size - 1; /* text: where the text before `at` starts */
     while (last_bracket >= 0 && html[last_bracket] != '>')
         last_bracket--;
     while (at < page->size) {
         const char *next = memchr(html + at, '<', page->size - at);
         Py_ssize_t start = next ? next - html : page->size;
-        weigh(page, html + at, start - at);
         at = start;
         if (!next)
             break;
         if (page->size - start >= 4 && memcmp(next, "<!--", 4) == 0) {
             const char *close = find(next + 2, page->size - start - 2, "-->");
-            at = close ? close - html + 3 : page->size;
+            weigh(page, html + text, start - text);
+            at = text = close ? close - html + 3 : page->size;
             if (add_edit(page, start, at, 0) < 0)
                 return -1;
             continue;
@@ -341,12 +344,14 @@ static int scan(Page *page)
         Py_ssize_t name_end = name;
         while (name_end < page->size && is(html[name_end], NAME))
             name_end++;
+        weigh(page, html + text, start - text);
         Py_ssize_t end = name_end <= last_bracket ? tag_end(page, name_end) : -1;
         if (end < 0) {
-            at = name_end;
+            page->num_failed++;
+            at = text = name_end;
             continue;
         }
-        at = end;
+        at = text = end;
         if (page->num_tags == page->max_tags && grow((void **)&page->tags, &page->max_tags, sizeof(Tag)) < 0)
             return -1;
         Tag *tag = page->tags + page->num_tags;
@@ -361,7 +366,7 @@ static int scan(Page *page)
         if (tag->name == SCRIPT || tag->name == STYLE) {
             Py_ssize_t close = find_caseless(page, end, tag->name == SCRIPT ? "</script" : "</style");
             const char *gt = close >= 0 ? memchr(html + close, '>', page->size - close) : NULL;
-            at = gt ? gt - html + 1 : page->size;
+            at = text = gt ? gt - html + 1 : page->size;
             if (tag->name == STYLE || !find(html + start, end - start, "math/")) {
                 if (add_edit(page, start, at, tag->name == SCRIPT ? SCRIPT_SPAN : 0) < 0)
                     return -1;
@@ -377,6 +382,7 @@ static int scan(Page *page)
         if (read_attributes(page, tag, name_end, end - 1) < 0)
             return -1;
     }
+    weigh(page, html + text, page->size - text);
     return 0;
 }
 
@@ -520,7 +526,7 @@ static PyObject *compose(Page *page)
         const Tag *tag = page->tags + index;
         if (tag->flags & OPEN && tag->flags & (SURE | NAMED) && !(tag->flags & FRAME)) {
             Py_ssize_t end = tag->flags & VOID ? index : end_of(page, index, &steps);
-            const Tag *close = page->tags + end;
+            const Tag *close = page->tags + (end < 0 ? index : end);
             long weight = end >= 0 ? close->weight - tag->weight : 0;
             if (end >= 0 && end < high &&
                 (weight <= (tag->flags & SURE ? 8 : 4) || weight <= (tag->flags & SURE ? 0.9 : 0.7) * whole)) {

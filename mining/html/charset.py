@@ -84,9 +84,9 @@ _BOMS = (
     (codecs.BOM_UTF8, "utf_8"), (codecs.BOM_UTF32_LE, "utf_32_le"), (codecs.BOM_UTF16_LE, "utf_16_le"),
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )  # fmt: skip
-_HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:\-]+)", re.IGNORECASE)
+_HEADER_CHARSET = re.compile(r"charset\s*+=\s*+[\"']?+\s*+([\w.:\-]+)", re.IGNORECASE)
 _META_CHARSET = re.compile(
-    rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:\-]+)|<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:\-]+)",
+    rb"<meta[^>]{0,300}?charset\s*+=\s*+[\"']?+\s*+([\w.:\-]+)|<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:\-]+)",
     re.IGNORECASE,
 )
 _HTML_LANGUAGE = re.compile(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mining.html.asciimath import asciimath_to_latex
-from mining.html.macros import Macros, expand, without_definitions
+from mining.html.macros import MAX_ADDED_CHARS, Macros, expand, without_definitions
 from mining.html.symbols import FUNCTIONS, SYMBOLS
 
 KINDS = (
@@ -280,7 +280,7 @@ _ASCII_MATH = re.compile(r"\b(?:root|sqrt|in|uu|nn|vv|sub|sup|oo|RR|ZZ|NN|QQ|CC|
 
 _OUTER = (("\\(", "\\)", False), ("\\[", "\\]", True), ("$$", "$$", True), ("$", "$", False))
 _STYLE = re.compile(r"^\{?\s*\\(?:displaystyle|textstyle)(?![A-Za-z])\s*")
-_CDATA = re.compile(r"%?\s*<!\[CDATA\[|%?\s*\]\]>")
+_CDATA = re.compile(r"%?<!\[CDATA\[|%?\]\]>|%[ \t]{0,9}(?=<!\[CDATA|\]\]>)")
 _AMP = re.compile(r"\\amp(?![A-Za-z])")
 _LINE_JOIN = re.compile(r"(?<!\\)%[ \t]*\n\s*")
 
@@ -396,7 +396,7 @@ def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
     if not _LEFT_OVER.search(text):
         return text, kept
     out: list[str] = []
-    done = 0
+    done = num_added = 0
     for match in _MARK.finditer(text):
         index = ord(match[1]) - _FIRST
         latex = _SPACE.sub(" ", match[2]).strip()
@@ -405,10 +405,14 @@ def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
             done = match.end()
             continue
         kept[KINDS[index // 2]] += 1
-        if macros and "\\" in latex and not (latex := _written_out(latex, macros)):
-            out.append(text[done : match.start()])
-            done = match.end() + text.startswith(" ", match.end())
-            continue
+        if macros and "\\" in latex and num_added < MAX_ADDED_CHARS:
+            num_added -= len(latex)
+            latex = _written_out(latex, macros)
+            num_added += len(latex)
+            if not latex:
+                out.append(text[done : match.start()])
+                done = match.end() + text.startswith(" ", match.end())
+                continue
         if index % 2 == 0:
             out += (text[done : match.start()], "$", latex, "$")
             done = match.end()

@@ -48,15 +48,17 @@ _BOILERPLATE = (
 )  # fmt: skip
 """Left out where the whole body is taken."""
 
-_TITLE = re.compile(r"<title[^>]*+>([^<]*+)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]*+>([^<]*+)", re.IGNORECASE)
 # Without `alt_texts` resiliparse leaves out every <figure>, tables and code among them.
 _DRAWN = ("img", "svg", "object", "video", "audio", "area", "canvas")
 _SHORT_TEXT, _NO_TEXT = 250, 40
+_MAX_NODES_AROUND = 4
+"""Times `max_nodes` that a page may hold before its article is chosen."""
 _SLIGHT_LOSS = 8
 """Signs of prose or formulas that may be left out without another look."""
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
-_CELL_GAP = re.compile(r"[ ]*\t\t[ \t]*(?=\S)")
+_CELL_GAP = re.compile(r"(?<![ \t])[ ]*+\t\t[ \t]*+(?=\S)")
 _ODD_SPACES = {"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\r": ""}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]")
 
@@ -69,18 +71,21 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
     """
     if len(html) > cfg.max_bytes:
         raise RecordError("too_large", f"{url}: {len(html)} characters, the limit is max_bytes={cfg.max_bytes}")
+    if html.count("<") > _MAX_NODES_AROUND * cfg.max_nodes:
+        return _unmarked(html, "too_many_nodes", cfg)
     deadline = Deadline(cfg.max_cpu_s)
     page = _chosen(html, cfg)
     try:
+        deadline.check("choosing the article")
         text, found = _text_and_formulas(html, page, url, cfg, deadline)
         text, kept = finish(
             text, read_macros(html if page.defines_macros else "", page.scripts) if CLOSE in text else {}
         )
         deadline.check("the last step")
     except RecordError as error:
-        return _unmarked(html, page, error.reason, cfg)
+        return _unmarked(html, error.reason, cfg)
     except (ValueError, RecursionError):
-        return _unmarked(html, page, "unparsable", cfg)
+        return _unmarked(html, "unparsable", cfg)
     found |= kept
     by_kind = {kind: (num, kept[kind]) for kind, num in found.items()}
     return Extraction(title_of(html), _clean(text, cfg.max_text_chars), found.total(), kept.total(), by_kind)
@@ -97,8 +102,8 @@ def _chosen(html: str, cfg: ExtractConfig) -> Cleaned:
     return whole if is_lossy else page
 
 
-def _unmarked(html: str, page: Cleaned, guard: str, cfg: ExtractConfig) -> Extraction:
-    return Extraction(title_of(html), _clean(text_without_markup(page.source), cfg.max_text_chars), 0, 0, {}, guard)
+def _unmarked(html: str, guard: str, cfg: ExtractConfig) -> Extraction:
+    return Extraction(title_of(html), _clean(text_without_markup(html), cfg.max_text_chars), 0, 0, {}, guard)
 
 
 def _text_and_formulas(

@@ -18,7 +18,6 @@ _TAGS = r"SU[BP](?=[\s>])|m(?:ath(?=[\s>-])|jx-c|(?:ml)?:math)"
 _NAMED = rf"dt?-math|tex-math|la-tex|eqn?(?=[\s>])|(?:img|IMG)(?=\s[^<>]*?(?:{MAY_BE_FORMULA.pattern}))"
 # No pattern may run past the next tag, as a page of tags that never close would take quadratic time. A literal first
 # character lets the search skip from tag to tag.
-_HINT = re.compile(rf"<(s(?:u[bp](?=[\s>])|{_MATH_SCRIPT})|{_TAGS})")
 _HINT = re.compile(rf"<(s(?:u[bp](?=[\s>])|{_MATH_SCRIPT}|{_SPAN})|{_TAGS}|{_NAMED})")
 _MATH_CLASS = re.compile(
     r"math(?:(?<=class=.math)(?=[\"' -]|jax-tex)|(?<=class=math)(?=[ >-])|(?<=[\" ]math)(?=\"[ >])|(?<=mwe-math)"
@@ -38,7 +37,6 @@ _SELECTORS = {
     "mj": "mjx-container", "m:": "m\\:math", "mm": "mml\\:math", "": _NAMED_SELECTOR,
 }  # fmt: skip
 """What to select where a hint begins so."""
-EVERYTHING = ", ".join((*_SELECTORS.values(), _CLASS_SELECTOR))
 
 
 def formula_selector(html: str) -> str:

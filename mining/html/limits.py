@@ -27,9 +27,9 @@ class ExtractConfig:
     main_content: bool = True
     """Leave out navigation, cookie bars, footers and the like; false keeps all visible text."""
     min_main_share: float = 0.4
-    """Where the main content holds less of the body's text than this, the body without its boilerplate is taken."""
+    """Where a short main content holds less of the body's text than this, the body without its boilerplate is taken."""
     min_formula_share: float = 0.8
-    """The same for the body's formulas."""
+    """Where it holds fewer of the page's signs of formulas than this, the whole page is read."""
 
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
@@ -58,8 +58,20 @@ class Deadline:
 
 def text_without_markup(source: str) -> str:
     """What is left of a page when every tag is taken out, in time that grows with its length alone."""
+    for opening, closing in (("<script", "</script>"), ("<style", "</style>"), ("<!--", "-->")):
+        source = _without(source, opening, closing)
     lines = (_BLANKS.sub(" ", line).strip() for line in entities.unescape(_MARKUP.sub("\n", source)).split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _without(source: str, opening: str, closing: str) -> str:
+    parts = []
+    done = 0
+    while (start := source.find(opening, done)) >= 0:
+        parts.append(source[done:start])
+        end = source.find(closing, start)
+        done = end + len(closing) if end >= 0 else len(source)
+    return "".join((*parts, source[done:]))
 
 
 def check_limits(html: str, url: str, cfg: ExtractConfig) -> None:

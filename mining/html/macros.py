@@ -12,20 +12,22 @@ MAX_MACROS = 400
 MAX_BODY_CHARS = 400
 MAX_FORMULA_CHARS = 20_000
 """A formula that grows beyond this is left as it was written."""
+MAX_ADDED_CHARS = 400_000
+"""What a page's formulas may grow by in all; those after it are left as they were written."""
 
 _MAX_PASSES = 6
 _MAX_CONFIGS = 8
 _OPENINGS = ("\\newcommand", "\\renewcommand", "\\providecommand", "\\DeclareMathOperator", "\\def", "\\gdef")
 _DEFINITION = re.compile(
-    r"\\(?:(?:re)?newcommand|providecommand)\*?\s*\{?\s*\\(?P<new>[A-Za-z]+)\s*\}?\s*"
-    r"(?:\[(?P<args>\d)\])?\s*(?P<default>\[[^\[\]]{0,80}\])?\s*(?=\{)"
-    r"|\\(?P<operator>DeclareMathOperator)(?P<star>\*?)\s*\{?\s*\\(?P<name>[A-Za-z]+)\s*\}?\s*(?=\{)"
-    r"|\\g?def\s*\\(?P<def>[A-Za-z]+)\s*(?P<params>(?:#\d)*)\s*(?=\{)"
+    r"\\(?:(?:re)?newcommand|providecommand)\*?\s*+\{?\s*+\\(?P<new>[A-Za-z]++)\s*+\}?\s*+"
+    r"(?:\[(?P<args>\d)\])?\s*+(?P<default>\[[^\[\]]{0,80}\])?\s*+(?=\{)"
+    r"|\\(?P<operator>DeclareMathOperator)(?P<star>\*?)\s*+\{?\s*+\\(?P<name>[A-Za-z]++)\s*+\}?\s*+(?=\{)"
+    r"|\\g?def\s*+\\(?P<def>[A-Za-z]++)\s*+(?P<params>(?:#\d)*+)\s*+(?=\{)"
 )
 _CONFIG = re.compile(r"[\"']?[mM]acros[\"']?\s*:\s*\{")
 _CONFIG_ENTRY = re.compile(
-    r"[\"']?\\{0,2}(?P<name>[A-Za-z]+)[\"']?\s*:\s*"
-    r"(?:\[\s*)?(?P<quote>[\"'`])(?P<body>(?:\\.|(?!(?P=quote))[^\\\n]){0,400})(?P=quote)(?:\s*,\s*(?P<args>\d))?"
+    r"(?<![A-Za-z])(?P<name>[A-Za-z]++)[\"']?\s*+:\s*+"
+    r"(?:\[\s*+)?(?P<quote>[\"'`])(?P<body>(?:\\.|(?!(?P=quote))[^\\\n]){0,400})(?P=quote)(?:\s*,\s*(?P<args>\d))?"
 )
 # What stands in a brace up to its end: strings are skipped whole, and a second brace ends it.
 _CONFIG_BLOCK = re.compile(r"""(?:[^{}"'`]++|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\])*+`)*+""")

@@ -29,7 +29,6 @@ from mining.html.delimiters import (
     strip_delimiters,
 )
 from mining.html.glyphs import glyphs_to_latex
-from mining.html.hints import EVERYTHING
 from mining.html.images import MAY_BE_FORMULA, formula_of_image
 from mining.html.katex_glyphs import katex_to_latex
 from mining.html.limits import Deadline
@@ -55,7 +54,7 @@ REMOVE = Formula("", "")
 """The handler's answer for what is drawn beside a formula's source."""
 
 
-def mark_formulas(tree: HTMLTree, selector: str = EVERYTHING, deadline: Deadline | None = None) -> Counter[str]:
+def mark_formulas(tree: HTMLTree, selector: str, deadline: Deadline | None = None) -> Counter[str]:
     """Formulas found by kind; in the tree each readable one has become a mark.
 
     Raises RecordError("cpu_time") after the deadline.
@@ -136,7 +135,9 @@ def _by_attribute(element: ElementNode) -> Formula | None:
     return data_tex(element)
 
 
-_ANNOTATION = re.compile(r"<annotation\b[^>]*\bencoding=\"[^\"]*[tT][eE][xX][^\"]*\"[^>]*>([^<]*)</annotation>")
+_ANNOTATION = re.compile(
+    r"<annotation\b[^>]{0,200}\bencoding=\"[^\"]{0,60}[tT][eE][xX][^\"]{0,60}\"[^>]*>([^<]*)</annotation>"
+)
 _PREFIX = re.compile(r"(</?)\w+:")
 
 

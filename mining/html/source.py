@@ -25,6 +25,8 @@ try:
 except ImportError:
     compiled = None
 
+MAX_FAILED_TAGS = 64
+"""Tags that a page may leave open before quotes stop to count: each is sought to the end of the page."""
 MAX_TAG_STEPS = 60
 """Steps a tag that the search for the ends of elements may take; unclosed elements beyond it stay."""
 
@@ -42,7 +44,7 @@ _SURE_WEIGHT, _NAMED_WEIGHT = 8, 4
 _TOKEN = re.compile(r"<(?:!--|(/?)([A-Za-z][A-Za-z0-9:-]*))")
 _TAG_REST = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]{0,16384}+"|'[^']{0,16384}+')?+)*+>""", re.ASCII)
 _ATTRIBUTE = re.compile(r"""([^\s=>/"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>"']*+)))?+""", re.ASCII)
-_SCRIPT_END = {name: re.compile(rf"</{name}[^>]*+>", re.IGNORECASE) for name in ("script", "style")}
+_SCRIPT_END = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style")}
 _COMMA = re.compile("[,，、]")
 _SIGN = re.compile(r"[\\$]")
 _DEFINITION = re.compile(r"\\(?=.{9})(?:newcomma|renewcom|providec|DeclareM|g?def)", re.DOTALL)
@@ -116,7 +118,12 @@ class _Scan:
 
 def clean(html: str) -> Cleaned:
     """The source of the article in a page, without scripts, furniture and rendered copies of formulas."""
-    return Cleaned(*compiled.clean(html, judged)) if compiled else clean_in_python(html)
+    if compiled is None:
+        return clean_in_python(html)
+    try:
+        return Cleaned(*compiled.clean(html, judged))
+    except UnicodeEncodeError:  # lone surrogates
+        return Cleaned(*compiled.clean(html.encode("utf-8", "replace").decode(), judged))
 
 
 def clean_in_python(html: str) -> Cleaned:
@@ -128,6 +135,7 @@ def clean_in_python(html: str) -> Cleaned:
 def _scan(html: str) -> _Scan:
     scan = _Scan()
     position = 0
+    num_failed = 0
     last_bracket = html.rfind(">")
     drawn = ("katex-mathml" in html, "mjx-assistive-mml" in html)
     while match := _TOKEN.search(html, position):
@@ -138,16 +146,18 @@ def _scan(html: str) -> _Scan:
             position = len(html) if end < 0 else end + 3
             scan.drops.append((start, position))
             continue
-        rest = _TAG_REST.match(html, match.end()) if match.end() <= last_bracket else None
-        if rest is None:
+        end = _tag_end(html, match.end(), num_failed) if match.end() <= last_bracket else -1
+        if end < 0:
+            num_failed += 1
             position = match.end()
             continue
-        position = rest.end()
+        position = end
         name = match[2].lower()
         tag = _Tag(name, not match[1], start, position, scan.weight, scan.signs)
         if tag.is_open and name in ("script", "style"):
             close = _SCRIPT_END[name].search(html, position)
-            end = close.end() if close else len(html)
+            bracket = html.find(">", close.start()) if close else -1
+            end = bracket + 1 if bracket >= 0 else len(html)
             if name == "style" or "math/" not in html[start:position]:
                 (scan.drops if name == "style" else scan.scripts).append((start, end))
             else:
@@ -161,6 +171,14 @@ def _scan(html: str) -> _Scan:
         scan.tags.append(tag)
     scan.weigh(html, position, len(html))
     return scan
+
+
+def _tag_end(html: str, start: int, num_failed: int) -> int:
+    """Where a tag ends, -1 where its quotes leave it open; on a page of such tags, at the next bracket."""
+    if num_failed >= MAX_FAILED_TAGS:
+        return html.find(">", start) + 1 or -1
+    rest = _TAG_REST.match(html, start)
+    return rest.end() if rest else -1
 
 
 def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bool, bool]) -> None:

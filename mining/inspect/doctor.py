@@ -52,7 +52,7 @@ def extractor() -> Check:
     """Whether the page cleaner was compiled when the package was installed."""
     if source.compiled is not None:
         return Check("page cleaner", "ok", "compiled")
-    remedy = "install a C compiler (gcc), then pip install --force-reinstall --no-deps motherlode, on the workers too"
+    remedy = "install gcc, then in the checkout: pip install --force-reinstall --no-deps --no-cache-dir ."
     return Check("page cleaner", "warn", "the slow one in Python; extraction takes about four times as long", remedy)
 
 
