@@ -72,7 +72,9 @@ def drop_link_lines(text: str, *, is_prose: bool = False) -> str:
     first, last = _densest(lines) if is_prose else _ends(lines)
     if sum(map(len, lines[first:last])) >= max(_MIN_MIDDLE_CHARS, _MIN_MIDDLE_SHARE * sum(map(len, lines))):
         lines = lines[first:last]
-    return "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "").replace(HEADING, "")
+    return (
+        "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "").replace(f"{HEADING} ", "").replace(HEADING, "")
+    )
 
 
 def _densest(lines: list[str]) -> tuple[int, int]:
