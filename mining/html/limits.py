@@ -65,12 +65,12 @@ def text_without_markup(source: str) -> str:
 
 
 def _without(source: str, opening: str, closing: str) -> str:
+    """The source without what stands between an opening and the next closing; what never closes stays."""
     parts = []
     done = 0
-    while (start := source.find(opening, done)) >= 0:
+    while (start := source.find(opening, done)) >= 0 and (end := source.find(closing, start)) >= 0:
         parts.append(source[done:start])
-        end = source.find(closing, start)
-        done = end + len(closing) if end >= 0 else len(source)
+        done = end + len(closing)
     return "".join((*parts, source[done:]))
 
 
@@ -106,7 +106,7 @@ def _depth_bound(html: str, limit: int) -> int:
 def _deepest(html: str) -> int:
     """The deepest nesting that the tags could give, elements that close themselves left out."""
     depth = deepest = 0
-    for slash, name in _TAG.findall(_without_scripts(html)):
+    for slash, name in _TAG.findall(_without(html, "<script", "</script")):
         if name.lower() in _SHALLOW:
             continue
         if slash:
@@ -115,12 +115,3 @@ def _deepest(html: str) -> int:
             depth += 1
             deepest = max(deepest, depth)
     return deepest
-
-
-def _without_scripts(html: str) -> str:
-    parts = []
-    position = 0
-    while (start := html.find("<script", position)) >= 0 and (end := html.find("</script", start)) >= 0:
-        parts.append(html[position:start])
-        position = end + len("</script")
-    return "".join((*parts, html[position:]))
