@@ -1,4 +1,4 @@
-"""A page's HTML -> its title and main text, formulas as LaTeX: the order of the steps, and the limits."""
+"""A page's HTML -> its title and main text, formulas as LaTeX: the order of the steps."""
 
 import html as entities
 import re

@@ -149,7 +149,7 @@ def _without_link_runs(lines: list[str]) -> list[str]:
             run.append(line)
             num_run += 1
             continue
-        if not line.strip(" \x02") and run:
+        if not line.strip(f" {LINK_END}") and run:
             run.append(line)
             continue
         if run:

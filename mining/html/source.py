@@ -59,8 +59,9 @@ _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 )
 _OPTIONAL_END = frozenset(("p", "li", "td", "th", "tr", "dt", "dd", "option"))
-_INLINE = frozenset(("a", "span", "i", "em", "b", "strong", "code"))
+_HIDING = ("display:none", "display: none", "visibility:hidden", "visibility: hidden")
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4"))
+_NOT_BY_WORD = _HEADINGS | {"a", "span", "i", "em", "b", "strong", "code"}
 _NEVER_FURNITURE = frozenset(("html", "body", "main", "pre", "code"))
 _DRAWN = frozenset(("svg", "mjx-math"))
 
@@ -212,23 +213,14 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
                 tag.sure = tag.sure or drawn[1]
             elif "katex" not in tag.classes:
                 tag.named = True
-        elif name == "hidden" or (name == "style" and _is_hidden(value)):
+        elif name == "hidden" or (name == "style" and any(rule in value for rule in _HIDING)):
             hidden = True
     tag.named = (tag.named and not holds) or (hidden and not folded)
 
 
 def _names_furniture(tag: _Tag, verdict: int) -> bool:
     """Whether a verdict makes an element furniture: words that name it elsewhere name the kinds of tokens in code."""
-    return verdict == FURNITURE_BY_NAME or (verdict == FURNITURE and tag.name not in _INLINE | _HEADINGS)
-
-
-def _is_hidden(style: str) -> bool:
-    return (
-        "display:none" in style
-        or "display: none" in style
-        or "visibility:hidden" in style
-        or "visibility: hidden" in style
-    )
+    return verdict == FURNITURE_BY_NAME or (verdict == FURNITURE and tag.name not in _NOT_BY_WORD)
 
 
 def _end_of(tags: list[_Tag], index: int, steps: list[int]) -> int:
