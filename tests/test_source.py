@@ -9,7 +9,8 @@ from formula_match import formulas_in
 from mining.html import source
 from mining.html.charset import decode
 from mining.html.extract import ExtractConfig, extract
-from mining.html.furniture import HEADING, LINK_END, LINK_START, drop_link_lines, judged
+from mining.html.furniture import drop_link_lines, judged
+from mining.html.marks import HEADING, LINK_END, LINK_START
 from mining.html.source import Cleaned, clean_in_python
 from mining.warc import read_responses
 

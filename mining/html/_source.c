@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FURNITURE = 1, HOLDER = 2, FURNITURE_BY_NAME = 3 };
-enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024 };
-enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, NUM_VERDICTS = 1 << 16 };
+enum { BESIDE_TEXT = 1, FURNITURE = 2, HOLDER = 3, FURNITURE_BY_NAME = 4 };
+enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024, BESIDE = 2048 };
+enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, MAX_PROSE_SIGNS = 8, MAX_BESIDE_SOURCE = 600, NUM_VERDICTS = 1 << 16 };
 
 typedef struct {
     uint64_t name;
@@ -35,7 +35,7 @@ typedef struct {
     Edit *edits;
     Py_ssize_t num_edits, max_edits;
     long weight, signs;
-    int has_katex_mathml, has_assistive, defines_macros, num_failed;
+    int has_katex_mathml, has_assistive, has_code, defines_macros, num_failed;
     PyObject *judge;
 } Page;
 
@@ -53,7 +53,7 @@ static uint64_t name_hash(const char *name, Py_ssize_t size)
 
 /* Names that the rules know, hashed once when the module is loaded. */
 static const struct { const char *name; int flags; } KNOWN[] = {
-    {"nav", SURE}, {"footer", SURE}, {"aside", SURE}, {"form", NAMED}, {"dialog", NAMED},
+    {"nav", SURE}, {"footer", SURE}, {"aside", SURE}, {"form", NAMED}, {"dialog", NAMED}, {"figcaption", BESIDE},
     {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"pre", FRAME}, {"a", ANCHOR | INLINE},
     {"span", INLINE}, {"i", INLINE}, {"em", INLINE}, {"b", INLINE}, {"strong", INLINE}, {"code", INLINE | FRAME},
     {"h1", HEADING}, {"h2", HEADING}, {"h3", HEADING}, {"h4", HEADING},
@@ -67,7 +67,7 @@ static struct { uint64_t hash; int flags; } known[TABLE];
 static struct { uint64_t hash; int verdict; } verdicts[NUM_VERDICTS]; /* by hash of the names; the last one stays */
 enum { SPACE = 1, NAME = 2, NAME_END = 4, VALUE_END = 8 };
 static unsigned char char_class[256];
-static uint64_t SCRIPT, STYLE, H1, ARTICLE, SVG, MJX_MATH, MATH, MJX_CONTAINER;
+static uint64_t SCRIPT, STYLE, H1, PRE, ARTICLE, SVG, MJX_MATH, MATH, MJX_CONTAINER;
 static const char *FURNITURE_ROLES[] = {
     "navigation", "contentinfo", "search", "complementary", "banner", "dialog", "alert", NULL};
 static const char *FOLDED[] = {
@@ -260,7 +260,7 @@ static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
             if (verdict < 0)
                 return -1;
             holds |= verdict == HOLDER;
-            tag->flags |= names_furniture(tag, verdict);
+            tag->flags |= names_furniture(tag, verdict) | (verdict == BESIDE_TEXT ? BESIDE : 0);
             if (page->has_katex_mathml && find(value, size, "katex-html"))
                 tag->flags |= SURE;
         } else if (equals_caseless(key, name_size, "id")) {
@@ -377,6 +377,7 @@ static int scan(Page *page)
             continue;
         }
         page->num_tags++;
+        page->has_code |= tag->name == PRE;
         if (tag->name == MATH || tag->name == MJX_CONTAINER)
             page->signs += FORMULA_SIGNS;
         if (read_attributes(page, tag, name_end, end - 1) < 0)
@@ -504,6 +505,17 @@ static int by_place(const void *one, const void *other)
     return b->mark - a->mark; /* a link ends before the next one starts */
 }
 
+/* Characters of a span of UTF-8, its bytes where it is much longer than a caption. */
+static Py_ssize_t num_chars(const Page *page, Py_ssize_t start, Py_ssize_t end)
+{
+    Py_ssize_t num = 0;
+    if (end - start > 4 * MAX_BESIDE_SOURCE)
+        return end - start;
+    for (Py_ssize_t at = start; at < end; at++)
+        num += (page->html[at] & 0xC0) != 0x80;
+    return num;
+}
+
 static PyObject *compose(Page *page)
 {
     Py_ssize_t first, last, begin = 0, finish = page->size, low = 0, high = page->num_tags;
@@ -521,14 +533,16 @@ static PyObject *compose(Page *page)
         heading_before(page, first, last, &heading, &heading_inner, &heading_end);
     }
     long kept = whole;
+    int is_prose = page->signs <= MAX_PROSE_SIGNS && !page->has_code;
     Py_ssize_t steps = MAX_TAG_STEPS * page->num_tags;
     for (Py_ssize_t index = low; index < high;) {
         const Tag *tag = page->tags + index;
-        if (tag->flags & OPEN && tag->flags & (SURE | NAMED) && !(tag->flags & FRAME)) {
+        int is_furniture = tag->flags & (SURE | NAMED);
+        if (tag->flags & OPEN && (is_furniture || (tag->flags & BESIDE && is_prose)) && !(tag->flags & FRAME)) {
             Py_ssize_t end = tag->flags & VOID ? index : end_of(page, index, &steps);
             const Tag *close = page->tags + (end < 0 ? index : end);
             long weight = end >= 0 ? close->weight - tag->weight : 0;
-            if (end >= 0 && end < high &&
+            if (end >= 0 && end < high && (is_furniture || num_chars(page, tag->start, close->end) <= MAX_BESIDE_SOURCE) &&
                 (weight <= (tag->flags & SURE ? 8 : 4) || weight <= (tag->flags & SURE ? 0.9 : 0.7) * whole)) {
                 int is_next = close->flags & OPEN && end != index;
                 kept -= weight;
@@ -641,6 +655,7 @@ PyMODINIT_FUNC PyInit__source(void)
     SCRIPT = name_hash("script", 6);
     STYLE = name_hash("style", 5);
     H1 = name_hash("h1", 2);
+    PRE = name_hash("pre", 3);
     ARTICLE = name_hash("article", 7);
     SVG = name_hash("svg", 3);
     MJX_MATH = name_hash("mjx-math", 8);

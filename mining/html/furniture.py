@@ -4,13 +4,12 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-FURNITURE, HOLDER, FURNITURE_BY_NAME = 1, 2, 3
-"""Verdicts of `judged` beside 0; the first goes by a word in a name, the last by the whole name."""
+from mining.html.asides import without_asides
+from mining.html.marks import HEADING, LINK_END, LINK_START
 
-LINK_START, LINK_END = "\x01", "\x02"
-"""Stand around every link from the cleaned source to `drop_link_lines`."""
-HEADING = "\x03"
-"""Stands at the start of every heading there."""
+BESIDE, FURNITURE, HOLDER, FURNITURE_BY_NAME = 1, 2, 3, 4
+"""Verdicts of `judged` beside 0: furniture of pages without formulas only, furniture by a word in a name, a holder of
+the page's text, furniture by the whole name."""
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _MEANINGLESS_PREFIXES = ("js-", "elementor-")
@@ -30,7 +29,7 @@ _WORDS = _word_lists()
 
 @lru_cache(maxsize=1 << 17)
 def judged(names: str) -> int:
-    """What a class or id attribute says: FURNITURE, HOLDER of the page's text, or 0."""
+    """What a class or id attribute says: one of the verdicts, or 0."""
     plain = names.split()
     if not _WORDS["holders"].isdisjoint(plain) or _FORMULA_NAME.search(names):
         return HOLDER
@@ -44,13 +43,15 @@ def _verdict(name: str) -> int:
     if name.startswith(_MEANINGLESS_PREFIXES):
         return 0
     words = {word.lower() for word in _WORD.findall(name)}
-    return FURNITURE if words & _WORDS["furniture words"] and not words & _WORDS["text words"] else 0
+    if words & _WORDS["furniture words"] and not words & _WORDS["text words"]:
+        return FURNITURE
+    return BESIDE if words & _WORDS["beside words"] and not words & _WORDS["holder words"] else 0
 
 
 _MIN_MIDDLE_SHARE = 0.4
 _MIN_MIDDLE_CHARS = 400
 _MIN_DENSE_SHARE = 0.6
-_LINKED_LINE_COST, _WEAK_LINE_COST, _MAX_LINE_GAIN = 110, 60, 300
+_LINKED_LINE_COST, _WEAK_LINE_COST, _MAX_LINE_GAIN = 110, 90, 300
 _CODE = re.compile(r"[={};\t]|\(\)")
 _LINKED = re.compile(f"{LINK_START}[^{LINK_END}\n]*{LINK_END}?")
 _FILLER = r"[\s•·|»«>/,;:.\-–—\d()\[\]]*+"
@@ -72,6 +73,8 @@ def drop_link_lines(text: str, *, is_prose: bool = False) -> str:
     first, last = _densest(lines) if is_prose else _ends(lines)
     if sum(map(len, lines[first:last])) >= max(_MIN_MIDDLE_CHARS, _MIN_MIDDLE_SHARE * sum(map(len, lines))):
         lines = lines[first:last]
+    if is_prose:
+        lines = without_asides(lines)
     return (
         "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "").replace(f"{HEADING} ", "").replace(HEADING, "")
     )

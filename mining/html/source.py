@@ -10,15 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
-from mining.html.furniture import (
-    FURNITURE,
-    FURNITURE_BY_NAME,
-    HEADING,
-    HOLDER,
-    LINK_END,
-    LINK_START,
-    judged,
-)
+from mining.html.furniture import BESIDE, FURNITURE, FURNITURE_BY_NAME, HOLDER, judged
+from mining.html.marks import HEADING, LINK_END, LINK_START
 
 try:
     compiled: ModuleType | None = import_module("mining.html._source")
@@ -29,6 +22,11 @@ MAX_FAILED_TAGS = 64
 """Tags that a page may leave open before quotes stop to count: each is sought to the end of the page."""
 MAX_TAG_STEPS = 60
 """Steps a tag that the search for the ends of elements may take; unclosed elements beyond it stay."""
+
+MAX_PROSE_SIGNS = 8
+"""Signs of formulas that a page without formulas may hold."""
+_MAX_BESIDE_SOURCE = 600
+"""Characters of the source of a caption; longer ones are the text of picture stories."""
 
 _MIN_ROOT_SHARE = 0.6
 _MIN_ARTICLE_SHARE = 0.15
@@ -93,6 +91,7 @@ class _Tag:
     signs: int
     sure: bool = False
     named: bool = False
+    beside: bool = False
     is_root: bool = False
     is_link: bool = False
     classes: str = ""
@@ -185,6 +184,7 @@ def _tag_end(html: str, start: int, num_failed: int) -> int:
 def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bool, bool]) -> None:
     tag.sure = tag.name in _FURNITURE_TAGS
     tag.named = tag.name in _GUARDED_TAGS
+    tag.beside = tag.name == "figcaption"
     tag.is_root = tag.name in ("main", "article")
     holds = hidden = folded = False
     for attribute in _ATTRIBUTE.finditer(html, start, end):
@@ -196,6 +196,7 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
             verdict = judged(value)
             holds = holds or verdict == HOLDER
             tag.named = tag.named or _names_furniture(tag, verdict)
+            tag.beside = tag.beside or verdict == BESIDE
             if drawn[0] and "katex-html" in value:
                 tag.sure = True
         elif name == "id":
@@ -303,16 +304,18 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
         begin, finish, low, high = tags[first].start, tags[last].end, first + 1, last
         whole, signs = tags[last].weight - tags[first].weight, tags[last].signs - tags[first].signs
     kept = whole
+    is_prose = scan.signs <= MAX_PROSE_SIGNS and not any(tag.name == "pre" and tag.is_open for tag in tags)
     steps = [MAX_TAG_STEPS * len(tags)]
     edits = [(start, end, "") for start, end in (*scan.drops, *scan.scripts)]
     index = low
     while index < high:
         tag = tags[index]
-        if tag.is_open and (tag.sure or tag.named) and tag.name not in _NEVER_FURNITURE:
+        if tag.is_open and (tag.sure or tag.named or (tag.beside and is_prose)) and tag.name not in _NEVER_FURNITURE:
             end = index if tag.name in _VOID else _end_of(tags, index, steps)
             weight = tags[end].weight - tag.weight
             least, share = (_SURE_WEIGHT, _MAX_TAG_SHARE) if tag.sure else (_NAMED_WEIGHT, _MAX_NAME_SHARE)
-            if 0 <= end < high and weight <= max(least, share * whole):
+            is_short = tag.sure or tag.named or tags[end].end - tag.start <= _MAX_BESIDE_SOURCE
+            if 0 <= end < high and is_short and weight <= max(least, share * whole):
                 close = tags[end]
                 is_next = close.is_open and end != index
                 kept -= weight
