@@ -38,7 +38,8 @@ _AGENCY = re.compile(
 )
 _RIGHTS = re.compile(r"©|\bcopyright\W*(?:\(c\)\s*)?\d{4}|\b(?:photo|foto|image|bild|credit)s?:|\((?:photo|foto) by ")
 _CREDIT_SIGNS = (
-    *_PHRASES["agencies"], "/ap", "/afp", "/dpa", "/epa", "/pap", "©", "copyright", "photo", "foto", "image:", "images:",
+    *_PHRASES["agencies"], "/ap", "/afp", "/dpa", "/epa", "/pap", "©", "copyright", "photo", "foto", "image:",
+    "images:",
     "bild:", "credit:", "credits:",
 )  # fmt: skip
 _OPENERS = frozenset(
