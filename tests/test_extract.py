@@ -276,3 +276,54 @@ def test_mutated_real_pages_neither_raise_nor_hang_nor_grow(real_data):
             grown_from = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert slowest < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown_from < 100_000, "kilobytes of growth"
+
+
+PROSE = "<p>" + "This sentence, with its commas, is what the page says, and it ends in a full stop. " * 8 + "</p>"
+
+
+def main_text_of(body: str) -> str:
+    return extract(
+        f"<html><body><main>{PROSE}{body}</main></body></html>", "https://example.org/", ExtractConfig()
+    ).text
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("<ol start=3><li>third</li><li>fourth</li></ol>", "  3. third\n  4. fourth"),
+        ("<ol start=999999><li>x</li></ol>", "  1. x"),
+        ("<table><tr><td><p>subs</p></td><td>\n<p>50 <b>us</b></p></td></tr></table>", "subs\t50 us"),
+        ("<table><tr><td><div>a</div></td><td>b</td></tr></table>", "a\tb"),
+        ('<dl><dt><strong>width</strong><span class="classifier">int</span></dt></dl>', "width int"),
+        ('<pre><span class="meta">#include</span> &lt;map&gt;\n\t\tint x;</pre>', "#include <map>\n\t\tint x;"),
+        (
+            'A word<details class="ptx-footnote"><summary class="ptx-footnote__number"><sup>1</sup></summary>'
+            '<div class="ptx-footnote__contents">as said</div></details> goes on.',
+            "A word 1 as said goes on.",
+        ),
+        (r'Take <span class="math inline">\(P\)</span><sub>0</sub>.', "Take $P_{0}$."),
+        (r'So <span class="math inline">\(P\)</span><sup>1</sup> is.', "So $P$1 is."),
+        ("Since C<sub>n</sub>H<sub>2n</sub> burns", "Since $C_{n}H_{2n}$ burns"),
+        ("Since C<sub>3</sub>H<sub>6</sub>O<sub>3</sub> burns", "Since C3H6O3 burns"),
+        (r'costs $<span class="math inline">\(b\)</span> now', r"costs \$$b$ now"),
+        ("<h3>2019-21</h3><p>Two years, with commas, and a full stop at the end of it all.</p>", "2019-21\n"),
+        (
+            "<h2>References</h2><ul><li><a href=a>One paper</a></li><li><a href=b>Two papers</a></li></ul>",
+            "References\n\n  • One paper\n  • Two papers",
+        ),
+        (
+            "<ul><li>Numpy</li><li><a href=a>nosetests</a></li><li><a href=b>pyflakes</a></li><li>gdb</li></ul>"
+            + PROSE,
+            "• nosetests\n  • pyflakes\n",
+        ),
+    ],
+)
+def test_small_structures_stay_as_a_reader_sees_them(body, expected):
+    assert expected in main_text_of(body)
+
+
+def test_lines_that_only_lead_to_other_pages_go():
+    header = '<div class="header"><p>Next: <a rel="next" href="b">B</a>, Up: <a href="c">C</a></p></div>'
+    assert main_text_of(header + PROSE) == main_text_of(PROSE)
+    related = "<h2>Related posts</h2><ul><li><a href=a>One post</a></li><li><a href=b>Two posts</a></li></ul>"
+    assert "post" not in main_text_of(related)

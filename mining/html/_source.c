@@ -11,8 +11,9 @@
 #include <string.h>
 
 enum { BESIDE_TEXT = 1, FURNITURE = 2, HOLDER = 3, FURNITURE_BY_NAME = 4 };
-enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024, BESIDE = 2048 };
-enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, MAX_PROSE_SIGNS = 8, MAX_BESIDE_SOURCE = 600, NUM_VERDICTS = 1 << 16 };
+enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024, BESIDE = 2048,
+       CELL = 4096, WRAPPER = 8192, BLOCK = 16384, UNWRAPPED = 32768, CLASSIFIER = 65536 };
+enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, MAX_CELL_TAGS = 40, MAX_PROSE_SIGNS = 8, MAX_BESIDE_SOURCE = 600, NUM_VERDICTS = 1 << 16 };
 
 typedef struct {
     uint64_t name;
@@ -54,12 +55,14 @@ static uint64_t name_hash(const char *name, Py_ssize_t size)
 /* Names that the rules know, hashed once when the module is loaded. */
 static const struct { const char *name; int flags; } KNOWN[] = {
     {"nav", SURE}, {"footer", SURE}, {"aside", SURE}, {"form", NAMED}, {"dialog", NAMED}, {"figcaption", BESIDE},
-    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"pre", FRAME}, {"a", ANCHOR | INLINE},
+    {"main", ROOT | FRAME}, {"article", ROOT}, {"html", FRAME}, {"body", FRAME}, {"pre", FRAME | BLOCK}, {"a", ANCHOR | INLINE},
     {"span", INLINE}, {"i", INLINE}, {"em", INLINE}, {"b", INLINE}, {"strong", INLINE}, {"code", INLINE | FRAME},
     {"h1", HEADING}, {"h2", HEADING}, {"h3", HEADING}, {"h4", HEADING},
-    {"p", OPTIONAL_END}, {"li", OPTIONAL_END}, {"td", OPTIONAL_END}, {"th", OPTIONAL_END}, {"tr", OPTIONAL_END},
+    {"p", OPTIONAL_END | WRAPPER | BLOCK}, {"li", OPTIONAL_END}, {"td", OPTIONAL_END | CELL | BLOCK},
+    {"th", OPTIONAL_END | CELL | BLOCK}, {"tr", OPTIONAL_END | BLOCK}, {"div", WRAPPER | BLOCK}, {"ul", BLOCK},
+    {"ol", BLOCK}, {"dl", BLOCK}, {"table", BLOCK},
     {"dt", OPTIONAL_END}, {"dd", OPTIONAL_END}, {"option", OPTIONAL_END},
-    {"area", VOID}, {"base", VOID}, {"br", VOID}, {"col", VOID}, {"embed", VOID}, {"hr", VOID}, {"img", VOID},
+    {"area", VOID}, {"base", VOID}, {"br", VOID | BLOCK}, {"col", VOID}, {"embed", VOID}, {"hr", VOID}, {"img", VOID},
     {"input", VOID}, {"link", VOID}, {"meta", VOID}, {"source", VOID}, {"track", VOID}, {"wbr", VOID},
 };
 enum { NUM_KNOWN = sizeof KNOWN / sizeof KNOWN[0], TABLE = 256 };
@@ -261,6 +264,8 @@ static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
                 return -1;
             holds |= verdict == HOLDER;
             tag->flags |= names_furniture(tag, verdict) | (verdict == BESIDE_TEXT ? BESIDE : 0);
+            tag->flags |= size >= 12 && !memcmp(value, "ptx-footnote", 12) ? UNWRAPPED : 0;
+            tag->flags |= equals(value, size, "classifier") ? CLASSIFIER : 0;
             if (page->has_katex_mathml && find(value, size, "katex-html"))
                 tag->flags |= SURE;
         } else if (equals_caseless(key, name_size, "id")) {
@@ -282,6 +287,9 @@ static int read_attributes(Page *page, Tag *tag, Py_ssize_t at, Py_ssize_t end)
         } else if (equals_caseless(key, name_size, "href")) {
             if (tag->flags & ANCHOR)
                 tag->flags |= LINK;
+        } else if (equals_caseless(key, name_size, "rel")) {
+            if (tag->flags & ANCHOR && (equals(value, size, "prev") || equals(value, size, "next")))
+                tag->flags |= NAMED;
         } else if (equals_caseless(key, name_size, "aria-hidden") && equals(value, size, "true")) {
             if (tag->name == SVG || tag->name == MJX_MATH)
                 tag->flags |= page->has_assistive ? SURE : 0;
@@ -358,7 +366,7 @@ static int scan(Page *page)
         *tag = (Tag){name_hash(html + name, name_end - name), start, end, 0, 0, page->weight, page->signs, 0};
         tag->flags = flags_of(tag->name);
         if (!is_open) {
-            tag->flags &= ANCHOR | OPTIONAL_END | VOID | FRAME;
+            tag->flags &= ANCHOR | OPTIONAL_END | VOID | FRAME | BLOCK;
             page->num_tags++;
             continue;
         }
@@ -505,6 +513,39 @@ static int by_place(const void *one, const void *other)
     return b->mark - a->mark; /* a link ends before the next one starts */
 }
 
+static int is_blank(const Page *page, Py_ssize_t start, Py_ssize_t end)
+{
+    while (start < end && is(page->html[start], SPACE))
+        start++;
+    return start >= end;
+}
+
+/* The tag that ends the one paragraph which a table's cell holds, 0 where it holds anything else. */
+static Py_ssize_t only_paragraph(const Page *page, Py_ssize_t cell)
+{
+    const Tag *tags = page->tags;
+    Py_ssize_t inner = cell + 1;
+    if (inner >= page->num_tags || (tags[inner].flags & (WRAPPER | OPEN)) != (WRAPPER | OPEN))
+        return 0;
+    for (Py_ssize_t end = inner + 1; end < page->num_tags - 1 && end < inner + MAX_CELL_TAGS; end++) {
+        if (tags[end].name == tags[inner].name) {
+            const Tag *close = tags + end + 1;
+            int is_only = !(tags[end].flags & OPEN) && close->name == tags[cell].name && !(close->flags & OPEN) &&
+                          is_blank(page, tags[cell].end, tags[inner].start) &&
+                          is_blank(page, tags[end].end, close->start);
+            return is_only ? end : 0;
+        }
+        if (tags[end].flags & BLOCK)
+            return 0;
+    }
+    return 0;
+}
+
+static int cut_tags(Page *page, const Tag *open, const Tag *close)
+{
+    return add_edit(page, open->start, open->end, 0) < 0 || add_edit(page, close->start, close->end, 0) < 0 ? -1 : 0;
+}
+
 /* Characters of a span of UTF-8, its bytes where it is much longer than a caption. */
 static Py_ssize_t num_chars(const Page *page, Py_ssize_t start, Py_ssize_t end)
 {
@@ -553,6 +594,19 @@ static PyObject *compose(Page *page)
                 continue;
             }
         }
+        if (tag->flags & OPEN && tag->flags & (UNWRAPPED | CELL)) {
+            Py_ssize_t end = tag->flags & UNWRAPPED ? end_of(page, index, &steps) : -1;
+            const Tag *open = tag;
+            if (end < 0 && tag->flags & CELL && (end = only_paragraph(page, index)) > 0)
+                open = tag + 1;
+            if (end > 0 && open == tag && add_edit(page, tag->start, tag->start, ' ') < 0)
+                return NULL;
+            if (end > 0 && cut_tags(page, open, page->tags + end) < 0)
+                return NULL;
+        }
+        tag = page->tags + index;
+        if (tag->flags & OPEN && tag->flags & CLASSIFIER && add_edit(page, tag->start, tag->start, ' ') < 0)
+            return NULL;
         if (tag->flags & ANCHOR && (tag->flags & LINK || !(tag->flags & OPEN))) {
             Py_ssize_t at = tag->flags & OPEN ? tag->start : tag->end;
             if (add_edit(page, at, at, tag->flags & OPEN ? 1 : 2) < 0)

@@ -61,7 +61,8 @@ def without_asides(lines: list[str]) -> list[str]:
     kept: list[str] = []
     is_announced = False
     for index, line in enumerate(lines):
-        is_end = index <= head or index >= tail
+        # A heading that is a year or a name heads a section.
+        is_end = (index <= head or index >= tail) and HEADING not in line
         if lower[index] and (is_announced or _may_be_aside(lower[index], signs, is_end=is_end)):
             plain = line.translate(_LINK_MARKS).strip()
             is_sentence = _SENTENCE.search(plain) is not None
@@ -75,6 +76,11 @@ def without_asides(lines: list[str]) -> list[str]:
             is_announced = False
         kept.append(line)
     return kept
+
+
+def heads_references(line: str) -> bool:
+    """Whether a heading says that a list of the article's own sources and resources follows."""
+    return line.translate(_LINK_MARKS).lower().strip(_BEFORE_OPENER) in _PHRASES["references"]
 
 
 def _credit_signs(lower: str) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ MAX_DISPLAY_CHARS = 10_000
 
 _MAX_CANDIDATES = 8
 _MARK = re.compile(f"([\U0010f000-\U0010f0fe])([^\U0010f000-{CLOSE}]*){CLOSE}")
+_LAST_MARK = re.compile(f"([\U0010f000-\U0010f0fe])([^\U0010f000-{CLOSE}]*){CLOSE}$")
 _PUNCTUATION = re.compile(r"[ ]*([,.;:。，；：]?)(?!\S)[ ]*")
 _LEFT_OVER = re.compile("[\U0010f000-\U0010f1ff]")
 _SPACE = re.compile(r"\s+")
@@ -316,7 +317,8 @@ _SCRIPT = re.compile(f"([{SUP}{SUB}])([^{SCRIPT_END}]*){SCRIPT_END}")
 _BASE = re.compile(r"(?:(?<![A-Za-z\d])\d*[A-Za-z]{1,3}|[A-Za-z]{3,6}|\d[\d,.]*|[\u0370-\u03ff∑∫∏]|[)\]|′])$")
 _UNITS = frozenset(("cm", "mm", "km", "nm", "kg", "ft", "in", "yd", "mi", "ms", "sec", "min", "mol", "Hz"))
 _BRACKETS = {")": "(", "]": "[", "|": "|"}
-_CHAIN = re.compile(f"{CLOSE}([ ]?[-+=*/<>≤≥·×±−][ ]?){chr(_FIRST + 2 * KINDS.index('sup_sub'))}")
+# Between two formulas of raised and lowered letters: an operator, or nothing.
+_CHAIN = re.compile(f"{CLOSE}((?:[ ]?[-+=*/<>≤≥·×±−][ ]?)?){chr(_FIRST + 2 * KINDS.index('sup_sub'))}")
 
 
 def assemble_scripts(text: str) -> tuple[str, int]:
@@ -328,19 +330,35 @@ def assemble_scripts(text: str) -> tuple[str, int]:
         return text, 0
     out: list[str] = []
     done = 0
+    is_flat = False
     for match in _SCRIPT_RUN.finditer(text):
         head = text[done : match.start()]
         scripts = [(sign, body.strip()) for sign, body in _SCRIPT.findall(match[0])]
-        base = _script_base(head[-80:], scripts, text[match.end() : match.end() + 1])
-        if base:
+        tail = "".join(f"{'^' if sign == SUP else '_'}{{{_latex_symbols(body)}}}" for sign, body in scripts)
+        # The rest of a chemical formula goes the way of its beginning.
+        after = text[match.end() : match.end() + 1]
+        base = "" if is_flat and head.isalpha() else _script_base(head[-80:], scripts, after)
+        is_flat = not base
+        if _hangs_on_formula(head, scripts):
+            out += (head[:-1], tail, CLOSE)
+        elif base:
             latex = f"\\{base}" if base in FUNCTIONS else f"\\mathrm{{{base}}}" if base in _UNITS else base
-            tail = "".join(f"{'^' if sign == SUP else '_'}{{{_latex_symbols(body)}}}" for sign, body in scripts)
             out += (head[: len(head) - len(base)], mark(_latex_symbols(latex) + tail, "sup_sub", display=False))
         else:
             out += (head, "".join(body for _, body in scripts))
         done = match.end()
     joined = _CHAIN.sub(r"\1", "".join((*out, text[done:])))
     return joined, joined.count(chr(_FIRST + 2 * KINDS.index("sup_sub")))
+
+
+def _hangs_on_formula(head: str, scripts: list[tuple[str, str]]) -> bool:
+    """Whether scripts belong to the formula before them; a raised number there is a footnote's."""
+    last = _LAST_MARK.search(head[-MAX_INLINE_CHARS:]) if head.endswith(CLOSE) else None
+    if last is None or (ord(last[1]) - _FIRST) % 2:
+        return False
+    return all(
+        "_" not in last[2] if sign == SUB else "^" not in last[2] and not body.isdigit() for sign, body in scripts
+    )
 
 
 def _script_base(head: str, scripts: list[tuple[str, str]], after: str) -> str:
@@ -414,7 +432,9 @@ def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
                 done = match.end() + text.startswith(" ", match.end())
                 continue
         if index % 2 == 0:
-            out += (text[done : match.start()], "$", latex, "$")
+            before = text[done : match.start()]
+            # Money before a formula: `$$b$` would open a display.
+            out += (before[:-1] + "\\$" if before.endswith("$") else before, "$", latex, "$")
             done = match.end()
         else:
             before = text[done : match.start()].rstrip(" ")

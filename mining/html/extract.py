@@ -56,9 +56,11 @@ _MAX_NODES_AROUND = 4
 """Times `max_nodes` that a page may hold before its article is chosen."""
 _SLIGHT_LOSS = 8
 """Signs of prose or formulas that may be left out without another look."""
+_MAX_LIST_START = 200
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
-_CELL_GAP = re.compile(r"(?<![ \t])[ ]*+\t\t[ \t]*+(?=\S)")
+# Not at the start of a line: there tabs are the indentation of code.
+_CELL_GAP = re.compile(r"(?<=\S)[ ]*+\t\t[ \t]*+(?=\S)")
 _ODD_SPACES = {"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\r": ""}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]")
 
@@ -138,6 +140,8 @@ def _marked_text(
         found = mark_formulas(tree, selector, deadline)
     if delimiters.declared:
         mask_code(tree)
+    if "start=" in source:
+        _number_lists(tree)
     deadline.check("the elements of formulas")
     text = extract_plain_text(tree, skip_elements=(*_DRAWN, *_BOILERPLATE) if is_whole else _DRAWN)
     if not is_whole:
@@ -146,6 +150,20 @@ def _marked_text(
     if may_hold_delimiters(text, delimiters):
         text = mark_delimited(text, delimiters)
     return text, found
+
+
+def _number_lists(tree: HTMLTree) -> None:
+    """Give lists that start late empty items before their first: the parser counts them and prints nothing."""
+    if tree.body is None:
+        return
+    for one in tree.body.query_selector_all("ol[start]").values():
+        start = one.getattr("start") or ""
+        first = one.first_element_child
+        if first is None or not (start.isascii() and start.isdecimal() and 1 < int(start) <= _MAX_LIST_START):
+            continue
+        for _ in range(int(start) - 1):
+            if (empty := tree.create_element("li")) is not None:
+                one.insert_before(empty, first)
 
 
 def _clean(text: str, max_chars: int = 1_000) -> str:

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
-from mining.html.asides import without_asides
+from mining.html.asides import heads_references, without_asides
 from mining.html.marks import HEADING, LINK_END, LINK_START
 
 BESIDE, FURNITURE, HOLDER, FURNITURE_BY_NAME = 1, 2, 3, 4
@@ -40,7 +40,7 @@ def judged(names: str) -> int:
 def _verdict(name: str) -> int:
     if name in _WORDS["furniture names"]:
         return FURNITURE_BY_NAME
-    if name.startswith(_MEANINGLESS_PREFIXES):
+    if name.startswith(_MEANINGLESS_PREFIXES) or name in _WORDS["text names"]:
         return 0
     words = {word.lower() for word in _WORD.findall(name)}
     if words & _WORDS["furniture words"] and not words & _WORDS["text words"]:
@@ -51,12 +51,21 @@ def _verdict(name: str) -> int:
 _MIN_MIDDLE_SHARE = 0.4
 _MIN_MIDDLE_CHARS = 400
 _MIN_DENSE_SHARE = 0.6
+_MAX_LINKS_AT_HEAD = 1
+_MAX_LINKED_ITEMS = 4
 _LINKED_LINE_COST, _WEAK_LINE_COST, _MAX_LINE_GAIN = 110, 90, 300
 _CODE = re.compile(r"[={};\t]|\(\)")
 _LINKED = re.compile(f"{LINK_START}[^{LINK_END}\n]*{LINK_END}?")
 _FILLER = r"[\s•·|»«>/,;:.\-–—\d()\[\]]*+"
 _BARE_LINKS = re.compile(f"{_FILLER}(?:{LINK_START}[^{LINK_END}]*+{LINK_END}?{_FILLER})+")
+_ITEM = re.compile(rf"\s*(?:•|\d+\.)\s*{LINK_START}?\w")
+_NAVIGATION = re.compile(
+    r"\s*(?:(?:next|prev(?:ious)?|up|goto chapter|nächste|vorherige|上一[篇章页]|下一[篇章页])"
+    rf"(?: (?:page|chapter|section|post))?\s?[:：][^\w{LINK_START}]*)+{LINK_START}",
+    re.IGNORECASE,
+)
 _FORMULA = re.compile(r"[=+<>^≤≥∈$\\\U0010f000-\U0010f0ff]")
+_WORD_OUTSIDE = re.compile(r"[^\W\d_]{2}")
 _SENTENCE_END = re.compile(r"[.!?…)”\"]\s*$")
 _CJK = re.compile("[\u3041-\u9fff\uac00-\ud7a3]")
 _CJK_SENTENCE_END = re.compile(r"[\u3041-\u9fff].*[。！？；：…”」）]\s*$")
@@ -117,18 +126,28 @@ def _ends(lines: list[str]) -> tuple[int, int]:
 
 
 def _tail_of(lines: list[str], last: int) -> int:
-    """Where the text ends: what follows its last strong line without a link is the end of a list or of code."""
-    return next((index for index in range(last, len(lines)) if LINK_START in lines[index]), len(lines))
+    """Where the text ends: what follows its last strong line without a link is the end of a list or of code.
+
+    Links under a heading of references belong to the text.
+    """
+    end = next((index for index in range(last, len(lines)) if LINK_START in lines[index]), len(lines))
+    above = next((line for line in reversed(lines[:end]) if line.strip()), "")
+    if end == len(lines) or HEADING not in above or not heads_references(above):
+        return end
+    return next((index for index in range(end, len(lines)) if HEADING in lines[index]), len(lines))
 
 
 def _head_of(lines: list[str], first: int) -> int:
     """Where the headings of the first line of text start: the line before it, or the first heading below the links."""
     head = next((index for index in range(first - 1, -1, -1) if lines[index].strip()), first)
+    num_links = 0
     for index in range(first - 1, -1, -1):
         if HEADING in lines[index]:
             head = min(head, index)
         elif LINK_START in lines[index] and _BARE_LINKS.fullmatch(lines[index]):
-            break
+            num_links += 1
+            if num_links > _MAX_LINKS_AT_HEAD:
+                break
     return head
 
 
@@ -136,6 +155,8 @@ def _is_strong(line: str) -> bool:
     """Whether a line is a sentence or a formula, whatever links it holds."""
     if LINK_START in line:
         line = _LINKED.sub("", line)
+        if line.rstrip().endswith((".", "。")) and _WORD_OUTSIDE.search(line):
+            return True
     if len(line) >= 60 or _FORMULA.search(line):
         return True
     if line.isascii():
@@ -148,15 +169,18 @@ def _without_link_runs(lines: list[str]) -> list[str]:
     run: list[str] = []
     num_run = 0
     for line in lines:
-        if LINK_START in line and HEADING not in line and "\t" not in line and _BARE_LINKS.fullmatch(line):
-            run.append(line)
-            num_run += 1
-            continue
+        if LINK_START in line and HEADING not in line:
+            if _NAVIGATION.match(line):
+                continue
+            if "\t" not in line and _BARE_LINKS.fullmatch(line):
+                run.append(line)
+                num_run += 1
+                continue
         if not line.strip(f" {LINK_END}") and run:
             run.append(line)
             continue
         if run:
-            if num_run < 2 or _announces(out):
+            if num_run < 2 or _announces(out) or _is_inside_list(out, run, line):
                 out += run
             run, num_run = [], 0
         out.append(line)
@@ -165,7 +189,13 @@ def _without_link_runs(lines: list[str]) -> list[str]:
     return out
 
 
+def _is_inside_list(before: list[str], run: list[str], after: str) -> bool:
+    """Whether a few links are items of a list whose other items are text."""
+    above = next((line for line in reversed(before) if line.strip()), "")
+    return len(run) <= _MAX_LINKED_ITEMS and all(_ITEM.match(line) for line in (above, *filter(str.strip, run), after))
+
+
 def _announces(lines: list[str]) -> bool:
-    """Whether the last line of text says that a list follows."""
+    """Whether the last line of text says that a list follows: by a colon, or as the heading of references."""
     last = next((line for line in reversed(lines) if line.strip()), "")
-    return last.rstrip(f" {LINK_END}").endswith((":", "："))
+    return last.rstrip(f" {LINK_END}").endswith((":", "：")) or (HEADING in last and heads_references(last))

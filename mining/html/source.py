@@ -57,6 +57,11 @@ _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 )
 _OPTIONAL_END = frozenset(("p", "li", "td", "th", "tr", "dt", "dd", "option"))
+_CELLS = frozenset(("td", "th"))
+_WRAPPERS = frozenset(("p", "div"))
+_BLOCKS = frozenset(("p", "div", "ul", "ol", "dl", "pre", "table", "td", "th", "tr", "br"))
+_MAX_CELL_TAGS = 40
+_SPACES = " \t\n\r\f"
 _HIDING = ("display:none", "display: none", "visibility:hidden", "visibility: hidden")
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4"))
 _NOT_BY_WORD = _HEADINGS | {"a", "span", "i", "em", "b", "strong", "code"}
@@ -94,6 +99,7 @@ class _Tag:
     beside: bool = False
     is_root: bool = False
     is_link: bool = False
+    is_unwrapped: bool = False
     classes: str = ""
 
 
@@ -197,6 +203,7 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
             holds = holds or verdict == HOLDER
             tag.named = tag.named or _names_furniture(tag, verdict)
             tag.beside = tag.beside or verdict == BESIDE
+            tag.is_unwrapped = value.startswith("ptx-footnote")
             if drawn[0] and "katex-html" in value:
                 tag.sure = True
         elif name == "id":
@@ -209,6 +216,8 @@ def _read_attributes(tag: _Tag, html: str, start: int, end: int, drawn: tuple[bo
             tag.is_root = tag.is_root or value == "articleBody"
         elif name == "href":
             tag.is_link = tag.name == "a"
+        elif name == "rel":
+            tag.named = tag.named or (tag.name == "a" and value in ("prev", "next"))
         elif name == "aria-hidden" and value == "true":
             if tag.name in _DRAWN:
                 tag.sure = tag.sure or drawn[1]
@@ -292,6 +301,29 @@ def _heading_before(tags: list[_Tag], start: int, end: int) -> tuple[int, int, i
     return 0, 0, 0
 
 
+def _only_paragraph(html: str, tags: list[_Tag], cell: int) -> int:
+    """The tag that ends the one paragraph which a table's cell holds, 0 where it holds anything else."""
+    # A paragraph would end the cell's line in the text, and tear the row.
+    inner = cell + 1
+    if inner >= len(tags) or tags[inner].name not in _WRAPPERS or not tags[inner].is_open:
+        return 0
+    for end in range(inner + 1, min(len(tags) - 1, inner + _MAX_CELL_TAGS)):
+        tag = tags[end]
+        if tag.name == tags[inner].name:
+            close = tags[end + 1]
+            is_only = (
+                not tag.is_open
+                and close.name == tags[cell].name
+                and not close.is_open
+                and not html[tags[cell].end : tags[inner].start].strip(_SPACES)
+                and not html[tag.end : close.start].strip(_SPACES)
+            )
+            return end if is_only else 0
+        if tag.name in _BLOCKS:
+            return 0
+    return 0
+
+
 def _by_place(edit: tuple[int, int, str]) -> tuple[int, int, int]:
     """In the page's order; at one place a heading's mark, the end of a link, the start of the next."""
     return edit[0], edit[1], -ord(edit[2] or "\0")
@@ -323,6 +355,12 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
                 edits.append((tag.start, close.start if is_next else close.end, ""))
                 index = end if is_next else end + 1
                 continue
+        if tag.is_open and tag.is_unwrapped and (end := _end_of(tags, index, steps)) >= 0:
+            edits += ((tag.start, tag.start, " "), (tag.start, tag.end, ""), (tags[end].start, tags[end].end, ""))
+        elif tag.is_open and tag.name in _CELLS and (end := _only_paragraph(html, tags, index)):
+            edits += ((tags[index + 1].start, tags[index + 1].end, ""), (tags[end].start, tags[end].end, ""))
+        if tag.is_open and tag.classes == "classifier":
+            edits.append((tag.start, tag.start, " "))
         if tag.name == "a" and (tag.is_link or not tag.is_open):
             at = tag.start if tag.is_open else tag.end
             edits.append((at, at, LINK_START if tag.is_open else LINK_END))
