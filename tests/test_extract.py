@@ -294,6 +294,7 @@ def main_text_of(body: str) -> str:
         ("<ol start=999999><li>x</li></ol>", "  1. x"),
         ("<table><tr><td><p>subs</p></td><td>\n<p>50 <b>us</b></p></td></tr></table>", "subs\t50 us"),
         ("<table><tr><td><div>a</div></td><td>b</td></tr></table>", "a\tb"),
+        ("<table><tr><td></td><td>b</td><td> </td><td>d</td></tr></table>", "\n\tb\t\td"),
         ('<dl><dt><strong>width</strong><span class="classifier">int</span></dt></dl>', "width int"),
         ('<pre><span class="meta">#include</span> &lt;map&gt;\n\t\tint x;</pre>', "#include <map>\n\t\tint x;"),
         (

@@ -59,8 +59,11 @@ _SLIGHT_LOSS = 8
 _MAX_LIST_START = 200
 _BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
-# Not at the start of a line: there tabs are the indentation of code.
-_CELL_GAP = re.compile(r"(?<=\S)[ ]*+\t\t[ \t]*+(?=\S)")
+# The parser writes two tabs after every cell, empty ones too. At the start of a line they are cells where more cells
+# follow, else the indentation of code.
+_CELL_GAP = re.compile(
+    r"(?:(?<=\S)[ ]*+|^[ ]*+(?=\t[^\n\S]*\S[^\n]*\t\t))(\t\t(?:[ ]*+\t\t)*+)[ ]*+(?=\S)", re.MULTILINE
+)
 _ODD_SPACES = {"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\r": ""}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]")
 
@@ -174,7 +177,7 @@ def _clean(text: str, max_chars: int = 1_000) -> str:
             text = text.replace(odd, plain)
         text = _CONTROL.sub("", text)
     if "\t\t" in text:
-        text = _CELL_GAP.sub("\t", text)
+        text = _CELL_GAP.sub(lambda gap: "\t" * (gap[1].count("\t") // 2), text)
     if " \n" in text or "\t\n" in text:
         text = _TRAILING.sub("\n", text)
     if "\n\n\n" in text:
