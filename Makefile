@@ -23,10 +23,12 @@ $(VENV)/.done: requirements.lock pyproject.toml pipelines/setup_java.sh
 demo: setup  ## mini web -> mined corpus -> base, SFT, GRPO models -> one table; about 8 minutes on 2 cores
 	bash pipelines/demo.sh
 
-test: setup  ## the whole suite but the slow tests
+test: setup  ## the whole suite but the slow tests; browser tests in Debian's chromium
+	bash pipelines/setup_browser.sh
 	$(PY) -m pytest -q -m "not slow and not gpu" tests
 
 test-slow: setup  ## kill-and-resume and other tests of minutes
+	bash pipelines/setup_browser.sh
 	$(PY) -m pytest -q -m "slow and not gpu" tests
 
 lint: setup

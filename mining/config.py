@@ -5,7 +5,7 @@ import difflib
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import jsonargparse
 
@@ -15,7 +15,7 @@ from mining.decontaminate import DecontaminateConfig
 from mining.domains import DomainConfig
 from mining.errors import ConfigError
 from mining.ingest import IngestConfig
-from mining.minhash import MinHashConfig
+from mining.minhash import DedupConfig
 from mining.prefixes import PrefixConfig
 from mining.rounds import RoundsConfig
 
@@ -88,8 +88,8 @@ class MineConfig:
     """Sets the number of partitions: toy (seconds a stage), node (one machine), cluster (adaptive, large)."""
     ingest: IngestConfig = field(default_factory=IngestConfig)
     """WARC to pages."""
-    dedup: MinHashConfig = field(default_factory=MinHashConfig)
-    """Near-duplicates."""
+    dedup: DedupConfig = field(default_factory=DedupConfig)
+    """Duplicates: URL twins, equal texts, near-duplicates."""
     seed: SeedConfig = field(default_factory=SeedConfig)
     """Seed documents and negatives."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -138,11 +138,13 @@ def option_names(config_class: Any, prefix: str = "") -> list[str]:
 class _Parser(jsonargparse.ArgumentParser):
     """jsonargparse with the nearest name in the message for an unknown option, and no abbreviations."""
 
+    config_class: type[MineConfig] = MineConfig
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        names = option_names(MineConfig)
+        names = option_names(self.config_class)
         unknown = re.search(r"unrecognized arguments: --([\w.]+)", message)
         inside = re.search(r"(?:Group '([\w.]+)' does not accept|[Oo]ption|[Kk]ey) ?(?:option )?'([\w.]+)'", message)
         hint = ""
@@ -155,9 +157,20 @@ class _Parser(jsonargparse.ArgumentParser):
         sys.exit(2)
 
 
-def load_config(args: list[str] | None = None) -> MineConfig:
-    """The configuration of a command line; exits with 2 and the nearest name on an unknown option."""
+Config = TypeVar("Config", bound=MineConfig)
+
+
+@overload
+def load_config(args: list[str] | None = None) -> MineConfig: ...
+@overload
+def load_config(args: list[str] | None = None, *, config_class: type[Config]) -> Config: ...
+def load_config(args: list[str] | None = None, *, config_class: type[MineConfig] = MineConfig) -> MineConfig:
+    """The configuration of a command line; exits with 2 and the nearest name on an unknown option.
+
+    config_class: MineConfig, or one that adds an entry's own options to it.
+    """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    config: MineConfig = jsonargparse.auto_cli(MineConfig, args=args, as_positional=False, parser_class=_Parser)
+    parser = type("_ParserOfClass", (_Parser,), {"config_class": config_class})
+    config: MineConfig = jsonargparse.auto_cli(config_class, args=args, as_positional=False, parser_class=parser)
     stage_names(config)
     return config

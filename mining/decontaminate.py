@@ -3,21 +3,20 @@
 The paper: a text segment with a 10-gram that matches any substring of a benchmark is removed; a benchmark text of 3
 to 9 grams filters the page that has it. It leaves open what a gram is; `mining.grams` counts units (words, numbers,
 LaTeX commands, single ideographs) and wants the signs between them to agree, and here a gram needs a word. Measured
-with 33,000 problems of 34 benchmark files on 7,601 real pages, 317 of them labelled mathematics; by the default no
-run is longer than 82 characters, so these are phrases, not leaked problems:
+with the 32,965 problems of 34 benchmark files on 14,642 pages of the real web, 133 of them labelled mathematics; by the
+default no run is longer than 21 units, so these are phrases and matrices, not leaked problems:
 
-    every sign a gram of its own             725 pages, 111 of the 317     ( x + 1 ) ( x ^ 2 -
-    units                                    195 pages,  26 of the 317     1 2 3 4 5 6 7 8 9 10
-    units, one word or more (the default)     39 pages,  16 of the 317     the surface area of a sphere with radius r is
-    ... without questions of 3 to 9 units     39 pages,  16 of the 317     (no page holds a short question)
-    ... with short answers as whole lines    112 pages,  24 of the 317     x = 2
-    ... with short answers anywhere          813 pages, 132 of the 317
+    units                                    617 pages,  11 of the 133     0. 0. 0. 0. 0. 0. 0. 0. 0. 0.
+    units, one word or more (the default)    163 pages,   9 of the 133     the surface area of a sphere with radius r is
+    ... without questions of 3 to 9 units    163 pages,   9 of the 133     (no page holds a short question)
+    ... with short answers as whole lines    358 pages,  10 of the 133     x = 2
+    ... with short answers anywhere        2,174 pages,  57 of the 133
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -43,6 +42,8 @@ class DecontaminateConfig:
     """What a 10-gram removes: the segment (the lines it touches) or the page. A short match removes the page."""
     max_items_per_gram: int = 0
     """Grams of more benchmark items than this are phrases, not leaks, and do not match; 0 is the paper: no limit."""
+    max_hosts_per_short: int = 10
+    """Short texts found on more hosts than this are common phrases: reported, nothing goes for them; 0: no limit."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_short <= self.ngram <= 64:
@@ -53,7 +54,7 @@ class DecontaminateConfig:
             raise ConfigError(f"short_rule={self.short_rule!r}: choose contains, whole_line or off")
         if self.remove not in ("segment", "page"):
             raise ConfigError(f"remove={self.remove!r}: choose segment or page")
-        for name in ("max_items_per_gram", "min_words"):
+        for name in ("max_items_per_gram", "max_hosts_per_short", "min_words"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: must not be negative")
 
@@ -80,6 +81,8 @@ class Match:
     """Character offset of its start in the page's text."""
     end: int
     """Offset after the last character of the agreeing run, which may be many overlapping grams long."""
+    units: int
+    """Units in the agreeing run: ten are a phrase as often as a leak, thirty are a leak."""
     rule: Literal["ten_gram", "short_exact"]
 
 
@@ -90,6 +93,16 @@ class Cleaned:
     text: str | None
     """None: the page goes."""
     action: Literal["none", "segment", "page"]
+
+
+class NotSought(NamedTuple):
+    """A benchmark text that is not looked for."""
+
+    benchmark: str
+    item: str
+    part: str
+    text: str
+    reason: Literal["too_short", "no_word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +129,34 @@ class BenchmarkIndex:
     """Head hash -> (number of units, hash of all of them) of the short texts that begin so."""
     short_owners: Mapping[tuple[int, int], tuple[int, ...]]
     """(number of units, hash) -> item numbers."""
-    ignored: tuple[tuple[str, str], ...]
-    """(benchmark, item) of texts that are not looked for: too few units, or no word in them."""
+    ignored: tuple[NotSought, ...]
+    """Texts of too few units, or without a word, that are not looked for."""
+    short_answers: Mapping[str, int]
+    """Benchmark -> how many short answers and solutions are not looked for (see `DecontaminateConfig`)."""
     common: tuple[tuple[str, int], ...]
     """The 100 grams of most items (10 or more), with the number of items: phrases that innocents also use."""
 
-    def summary(self) -> dict[str, int]:
-        """Counts for the manifest."""
+    def report(self) -> dict[str, Any]:
+        """What is looked for and what is not, by benchmark, as plain values for JSON.
+
+        `common`: the grams that most items share, with how many: phrases, which take innocents' segments too.
+        """
+        benchmarks = {name: {"items": 0, "short_answers_not_sought": 0} for name, _ in self.items}
+        for name, _ in self.items:
+            benchmarks[name]["items"] += 1
+        for name, number in self.short_answers.items():
+            benchmarks[name]["short_answers_not_sought"] = number
         return {
-            "items": len(self.items),
+            "benchmarks": benchmarks,
             "grams": len(self.grams),
             "short_texts": len(self.short_owners),
-            "ignored_texts": len(self.ignored),
-            "common_grams": len(self.common),
-            "bytes": sum(array.nbytes for array in (self.grams, self.starts, self.owners, self.filter_bits)),
+            "not_sought": [{**text._asdict(), "text": text.text[:200]} for text in self.ignored],
+            "common": [{"gram": gram, "items": number} for gram, number in self.common],
         }
+
+    def num_bytes(self) -> int:
+        """Memory of the arrays."""
+        return sum(array.nbytes for array in (self.grams, self.starts, self.owners, self.filter_bits))
 
 
 def benchmark_items(row: Mapping[str, Any], benchmark: str) -> Iterator[BenchmarkItem]:
@@ -155,7 +181,8 @@ def build(items: Iterable[BenchmarkItem], cfg: DecontaminateConfig) -> Benchmark
     parts: list[tuple[np.ndarray, int, str]] = []
     short_owners: dict[tuple[int, int], set[int]] = {}
     heads: dict[int, set[tuple[int, int]]] = {}
-    ignored: list[tuple[str, str]] = []
+    ignored: list[NotSought] = []
+    short_answers: Counter[str] = Counter()
     for text in texts:
         number = numbers[text.benchmark, text.item]
         units = units_of(fold(text.text))
@@ -164,15 +191,15 @@ def build(items: Iterable[BenchmarkItem], cfg: DecontaminateConfig) -> Benchmark
             grams = gram_hashes(units, cfg.ngram)[wordy(units, cfg.ngram, cfg.min_words)]
             parts.append((np.unique(grams), number, text.text))
             if not len(grams):
-                ignored.append((text.benchmark, text.item))
+                ignored.append(NotSought(text.benchmark, text.item, text.part, text.text, "no_word"))
         elif text.part != "question" and not cfg.short_answers:
-            continue
+            short_answers[text.benchmark] += 1
         elif size >= cfg.min_short:
             whole = (size, int(gram_hashes(units, size)[0]))
             short_owners.setdefault(whole, set()).add(number)
             heads.setdefault(int(gram_hashes(units, cfg.min_short)[0]), set()).add(whole)
         else:
-            ignored.append((text.benchmark, text.item))
+            ignored.append(NotSought(text.benchmark, text.item, text.part, text.text, "too_short"))
     grams, starts, owners = _owners_by_gram([(part, number) for part, number, _ in parts])
     common = _common_grams(grams, starts, [(part, text) for part, _, text in parts], cfg.ngram)
     if cfg.max_items_per_gram:
@@ -191,6 +218,7 @@ def build(items: Iterable[BenchmarkItem], cfg: DecontaminateConfig) -> Benchmark
         shorts={head: tuple(sorted(wholes)) for head, wholes in sorted(heads.items())},
         short_owners={whole: tuple(sorted(owned)) for whole, owned in sorted(short_owners.items())},
         ignored=tuple(ignored),
+        short_answers=dict(short_answers),
         common=common,
     )
 
@@ -288,7 +316,7 @@ def find(text: str, index: BenchmarkIndex) -> list[Match]:
     for first, last, owner, short in sorted(runs):
         gram = spell(raw, units, first, min(last, first + cfg.ngram - 1))
         rule: Literal["ten_gram", "short_exact"] = "short_exact" if short else "ten_gram"
-        matches.append(Match(*index.items[owner], gram, spans[first][0], spans[last][1], rule))
+        matches.append(Match(*index.items[owner], gram, spans[first][0], spans[last][1], last - first + 1, rule))
     return matches
 
 
@@ -331,8 +359,3 @@ def clean(text: str, matches: Sequence[Match], cfg: DecontaminateConfig) -> Clea
         start = end + 1
     left = "\n".join(kept)
     return Cleaned(left, "segment") if left.strip() else Cleaned(None, "page")
-
-
-def item_counts(matches: Iterable[Match]) -> dict[tuple[str, str], int]:
-    """How many runs each (benchmark, item) was found in, by name: the per-item summary."""
-    return dict(sorted(Counter((match.benchmark, match.item) for match in matches).items()))

@@ -12,36 +12,52 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-# LaTeX command, escaped sign, number, run of letters, one ideograph or kana, any other sign. No thousands commas:
-# `(0,3)` and `(0, 3)` have the same tokens.
+# LaTeX's way to write a degree or a prime, a LaTeX command, an escaped sign, the single digits that `\frac12` takes, a
+# number, a run of letters, a dash of any length, one ideograph or kana, any other sign. No thousands commas: `(0,3)`
+# and `(0, 3)` have the same tokens.
 _TOKEN = re.compile(
-    r"\\[A-Za-z]+|\\[^A-Za-z\s]"
+    r"\^\s?\{?\s?\\(?:circ|prime)(?![A-Za-z])"
+    r"|\\[A-Za-z]+|\\[^A-Za-z\s]"
+    r"|[0-9](?:(?<=frac[0-9])|(?<=frac[0-9][0-9])|(?<=frac [0-9])|(?<=frac [0-9][0-9])"
+    r"|(?<=frac  [0-9])|(?<=frac  [0-9][0-9]))"
     r"|[0-9]+(?:\.[0-9]+)?"
     r"|[A-Za-z\u00aa\u00b5\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u037d\u037f-\u0386\u0388-\u060b\u060d-\u061a"
     r"\u0620-\u06d3\u06d5-\u0963\u0966-\u1fff\u2c00-\u2dff\ua000-\ud7ff]+"
-    r"|[^\s.,;:?!\"'{}$~&\u2018-\u201f\u3001-\u3003\u3008-\u3011\u2026\u060c\u061b\u061f\u06d4\u0964\u0965]"
+    r"|[-\u2010-\u2015\u2212]+"
+    r"|[^\s.,;:?!\"'`{}$~&\u00ad\u00b4\u200b-\u200f\u2018-\u201f\u2026\u2060\u2236\u3001-\u3003\u3008-\u3011"
+    r"\u3014-\u301f\u060c\u061b\u061f\u06d4\u0964\u0965\ufeff\\]"
 )
 _NUMBER_OR_LETTERS = re.compile(r"\\?\w")
 _WORD = re.compile(r"\\[A-Za-z]|[^\W\d_]{2}|[\u3040-\u30ff\u3400-\u9fff]")
 
-# Layout and style of LaTeX, which says nothing of the content.
-_DROPPED = frozenset(
-    rf"\{name}"
-    for name in (
-        *(",", ";", ":", "!", "(", ")", "[", "]", "\\", "left", "right", "big", "bigg", "bigl", "bigr"),
-        *("quad", "qquad", "displaystyle", "textstyle", "text", "textrm", "textbf", "textit", "mathrm", "mathbf"),
-        *("mathit", "mbox", "operatorname", "limits", "nolimits"),
-    )
+# Layout and style of LaTeX, and what has no content of its own: dots, currency, the braces of sets.
+_LAYOUT = (
+    r", ; : ! ( ) [ ] \ $ & { } lbrace rbrace left right big bigg bigl bigr biggl biggr quad qquad displaystyle "
+    "textstyle text textrm textbf textit mathrm mathbf mathit boldsymbol bm mbox operatorname limits nolimits ldots "
+    "dots cdots dotsc dotsb prime"
+)
+_DROPPED = frozenset(rf"\{name}" for name in _LAYOUT.split())
+_FUNCTIONS = "sin cos tan cot sec csc log ln exp lim max min gcd det"
+# From U+03B1 on; the final sigma has no name.
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho - sigma tau upsilon phi "
+    "chi psi omega"
 )
 _ALIASES = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\le": r"\leq", r"\ge": r"\geq", r"\ne": r"\neq",
     r"\leqslant": r"\leq", r"\geqslant": r"\geq", r"\to": r"\rightarrow", r"\%": "%", r"\#": "#", r"\_": "_",
+    r"\lt": "<", r"\gt": ">", r"\mid": "|", r"\vert": "|", r"\lvert": "|", r"\rvert": "|", r"\ast": "*",
+    r"\varepsilon": r"\epsilon", r"\varphi": r"\phi", r"\degree": r"\circ",
     "≤": r"\leq", "≥": r"\geq", "⩽": r"\leq", "⩾": r"\geq", "≠": r"\neq", "×": r"\times", "÷": r"\div", "·": r"\cdot",
-    "−": "-", "–": "-", "—": "-", "∈": r"\in", "∪": r"\cup", "∩": r"\cap", "π": r"\pi", "∞": r"\infty", "√": r"\sqrt",
+    "∈": r"\in", "∪": r"\cup", "∩": r"\cap", "∞": r"\infty", "√": r"\sqrt", "±": r"\pm", "≈": r"\approx",
     "→": r"\rightarrow", "°": r"\circ", "∠": r"\angle", "△": r"\triangle", "∥": r"\parallel", "⊥": r"\perp",
+    "∵": r"\because", "∴": r"\therefore", "µ": r"\mu",
+    **{rf"\{name}": name for name in _FUNCTIONS.split()},
+    **{chr(0x3B1 + place): rf"\{name}" for place, name in enumerate(_GREEK.split()) if name != "-"},
 }  # fmt: skip
 _FULL_WIDTH = re.compile("[\uff01-\uff5e\u3000]")
 _TO_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_DASHES = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 # The two low bits of a token's hash; 0 for the whole hash means dropped.
 _SIGN, _PLAIN, _WORDY = 1, 2, 3
 
@@ -59,19 +75,28 @@ def fold(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """Lower-case words, numbers as they stand, LaTeX commands, single ideographs and single signs, in order.
 
-    Dropped: white space, the punctuation of sentences (Chinese too), `$`, braces and LaTeX that only lays out.
-    Spellings of one sign are one token (`≤`, `\\le`, `\\leqslant`); full-width characters are half-width.
+    Dropped: white space, the punctuation of sentences (Chinese too), `$`, braces, dots and LaTeX that only lays out.
+    Spellings of one sign are one token (`≤`, `\\le`, `\\leqslant`; `π`, `\\pi`; `sin`, `\\sin`), and so are dashes of
+    any length; full-width characters are half-width. Superscripts that are characters (`x²`) are not `x^2`.
     """
-    raw = (_ALIASES.get(token, token) for token in _TOKEN.findall(fold(text)))
-    return [token for token in raw if token not in _DROPPED]
+    return [token for token in map(_spelling, _TOKEN.findall(fold(text))) if token not in _DROPPED]
+
+
+def _spelling(token: str) -> str:
+    """The one spelling of a token that has several."""
+    if token[0] == "^" and len(token) > 1:
+        token = token[token.index("\\") :]
+    elif token[0] in _DASHES:
+        return "-"
+    return _ALIASES.get(token, token)
 
 
 @lru_cache(maxsize=1 << 17)
 def _token_hash(token: str) -> int:
     """62 bits of a token and its kind, 0 for one that is dropped."""
+    token = _spelling(token)
     if token in _DROPPED:
         return 0
-    token = _ALIASES.get(token, token)
     kind = _WORDY if _WORD.match(token) else _PLAIN if _NUMBER_OR_LETTERS.match(token) and token != "_" else _SIGN
     return xxhash.xxh3_64_intdigest(token.encode("utf-8", "surrogatepass")) & ~3 | kind
 
@@ -155,4 +180,4 @@ def token_spans(folded: str) -> list[tuple[int, int]]:
 def spell(raw: Sequence[str], units: Units, first: int, last: int) -> str:
     """Units first..last with the signs between them, separated by spaces; raw: the text's `raw_tokens`."""
     between = raw[units.places[first] : units.places[last] + 1]
-    return " ".join(_ALIASES.get(token, token) for token in between if token not in _DROPPED)
+    return " ".join(token for token in map(_spelling, between) if token not in _DROPPED)

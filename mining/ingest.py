@@ -3,6 +3,7 @@
 import hashlib
 import re
 from base64 import b32encode
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -49,14 +50,16 @@ class Dropped:
     warc_length: int
 
 
-def read_pages(uri: str, *, warc_file: str, crawl: str, cfg: IngestConfig) -> Iterator[Page | Dropped]:
+def read_pages(
+    uri: str, *, warc_file: str, crawl: str, cfg: IngestConfig, others: Counter[str] | None = None
+) -> Iterator[Page | Dropped]:
     """Every response of a WARC file as a Page or as Dropped, in the file's order.
 
-    A page that a limit left without markup is followed by a Dropped `guarded:<limit>`, so that it is counted.
-
-    A record that crashes the code is dropped as `crash:<Type>` with the message as its detail.
+    A page that a limit left without markup is followed by a Dropped `guarded:<limit>`, so that it is counted. Records
+    that are no responses are counted by type in `others`. A record that crashes the code is dropped as `crash:<Type>`
+    with the message as its detail.
     """
-    for raw in read_responses(uri, max_payload_bytes=cfg.max_payload_bytes):
+    for raw in read_responses(uri, max_payload_bytes=cfg.max_payload_bytes, others=others):
         try:
             page, guard = page_from(raw, warc_file=warc_file, crawl=crawl, cfg=cfg)
             yield page
@@ -92,6 +95,9 @@ def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) 
     if len(found.text) + 2 * num_cjk < cfg.min_chars:
         raise RecordError("too_short", f"{len(found.text)} characters")
     language, language_score = identify(found.text)
+    if language == "und" and raw.detected_language:
+        # The crawler saw the menus too: of use only where the text itself says nothing.
+        language, language_score = raw.detected_language
     verdict = language_gate(language, language_score, cfg.language)
     if not verdict.keep:
         raise RecordError(verdict.reason, language)
@@ -118,6 +124,10 @@ def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) 
         n_tokens=num_tokens,
         formulas_found=found.formulas_found,
         formulas_kept=found.formulas_kept,
+        formulas_by_kind=[
+            {"kind": kind, "found": num_found, "kept": num_kept}
+            for kind, (num_found, num_kept) in sorted(found.formulas_by_kind.items())
+        ],
     )
     return page, found.guard
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -55,6 +56,8 @@ class Page:
     """Formulas met in the page's markup."""
     formulas_kept: int
     """Formulas that stand as LaTeX in `text`."""
+    formulas_by_kind: list[dict[str, Any]]
+    """{kind, found, kept} of each kind of markup that the page has (mining.html.delimiters.KINDS), by name."""
 
 
 PAGES_SCHEMA = pa.schema(
@@ -79,6 +82,7 @@ PAGES_SCHEMA = pa.schema(
         ("n_tokens", pa.int32()),
         ("formulas_found", pa.int32()),
         ("formulas_kept", pa.int32()),
+        ("formulas_by_kind", pa.list_(pa.struct([("kind", pa.string()), ("found", pa.int32()), ("kept", pa.int32())]))),
     ]
 )
 

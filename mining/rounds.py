@@ -1,11 +1,14 @@
 """One recall round and the stop rule, as decisions over small summaries; no engine, no I/O."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mining.errors import ConfigError
+
+MIN_DRIFT_PAGES = 20
+"""Collected audited pages in both rounds without which no drift is called: a few pages are chance."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class RoundsConfig:
     """At most this many pages of one host become positives, drawn by hash."""
     min_positive_chars: int = 300
     """Shorter pages under a labelled prefix do not become positives: stubs and captions teach the wrong thing."""
+    max_precision_drop: float = 0.05
+    """A round whose precision on the held-out audited pages is this much lower than the last one's does not land: the
+    loop stops, and the corpus is that of the round before. 1 turns this off."""
     positive_quantile: float = 0.0
     """Leave out this share of a labelled prefix's uncollected pages, those with the lowest scores: listings, stubs."""
 
@@ -89,6 +95,44 @@ def logit(probability: float) -> float:
     if not 0 < probability < 1:
         raise ConfigError(f"rounds.threshold={probability}: a probability between 0 and 1 is needed")
     return math.log(probability / (1 - probability))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedPage:
+    """An audited page beside what a round did with it."""
+
+    domain: str
+    language: str
+    is_math: bool
+    collected: bool
+    score: float
+
+
+def audit_figures(pages: Sequence[AuditedPage]) -> dict[str, Any]:
+    """Counts, precision, recall and F1 of a round on audited pages, and the Brier score of its probabilities.
+
+    Of the sample, not of the crawl: comparable from round to round, since the pages stay the same.
+    """
+    hits = sum(page.collected and page.is_math for page in pages)
+    collected, num_math = sum(page.collected for page in pages), sum(page.is_math for page in pages)
+    errors = [(1 / (1 + math.exp(-max(-50.0, min(50.0, page.score)))) - page.is_math) ** 2 for page in pages]
+    return {
+        "pages": len(pages),
+        "math": num_math,
+        "collected": collected,
+        "precision": hits / collected if collected else None,
+        "recall": hits / num_math if num_math else None,
+        "f1": 2 * hits / (collected + num_math) if collected + num_math else None,
+        "brier": sum(errors) / len(errors) if errors else None,
+    }
+
+
+def drifted(now: Mapping[str, Any], before: Mapping[str, Any], cfg: RoundsConfig) -> bool:
+    """Whether a round's precision on the audited pages fell too far below the last round's to let it land."""
+    if now["precision"] is None or before["precision"] is None:
+        return False
+    enough = min(now["collected"], before["collected"]) >= MIN_DRIFT_PAGES
+    return enough and before["precision"] - now["precision"] > cfg.max_precision_drop
 
 
 def overlap(collected: int, also_before: int) -> float:

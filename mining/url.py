@@ -33,24 +33,34 @@ _SUFFIXES = tldextract.TLDExtract(
     suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True, extra_suffixes=_SHARED_HOSTS
 )
 
-_PARTS = re.compile(r"(?:([a-z][a-z0-9+.\-]*):(?=//))?(?://)?([^/?#\\]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
+_PARTS = re.compile(
+    r"(?:([a-z][a-z0-9+.\-]*):(?=//))?(?://)?([^/?#\\]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.IGNORECASE | re.DOTALL
+)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|([^A-Za-z0-9\-._~!$'()*,:@/&+=;])")
 # Decoded wherever met; the rest of the reserved ASCII keeps its escape, because a server may read it as syntax.
 _ALWAYS_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$'()*,:@")
 _HOST_UNSAFE = re.compile(r"[^a-z0-9.\-_\[\]:%]")
 
 _TRACKING = re.compile(
-    r"(?:utm_\w+|pk_\w+|mtm_\w+|hsa_\w+|_hs\w+|gclid|gclsrc|dclid|gbraid|wbraid|fbclid|msclkid|yclid|twclid|igshid|"
-    r"mc_cid|mc_eid|_ga|_gl|spm|scm|ref|ref_src|ref_url|referrer|referer|share_source|share_token|"
-    r"vd_source|replytocom|sharer?id)",
+    r"(?:utm_\w+|itm_\w+|pk_\w+|mtm_\w+|hsa_\w+|_hs\w+|gclid|gclsrc|dclid|gbraid|wbraid|fbclid|msclkid|yclid|twclid|"
+    r"ttclid|srsltid|igshid|mc_cid|mc_eid|mkt_tok|_ga|_gl|wt_z?mc|cmpid|ocid|icid|trk|spm|spm_id_from|scm|"
+    r"ref|ref_src|ref_url|referrer|referer|share_source|share_token|vd_source|replytocom|sharer?id|"
+    # TYPO3's checksum of the other parameters: it says nothing that they do not.
+    r"chash)",
     re.IGNORECASE,
 )
-_SESSION = re.compile(r"(?:jsessionid|phpsessid|aspsessionid\w*|cfid|cftoken|sessionid|session_id|oscsid|zenid)", re.I)
+_SESSION = re.compile(
+    r"(?:jsessionid|phpsessid|aspsessionid\w*|asp\.net_sessionid|cfid|cftoken|sessionid|session_id|sessid|oscsid|zenid)",
+    re.IGNORECASE,
+)
 _MAYBE_SESSION = re.compile(r"(?:sid|s|session|sess)", re.IGNORECASE)
-# `sid` also names stories and sections ("sid=7", "sid=00/01/23"): dropped only where the value looks drawn at random.
-_RANDOM_VALUE = re.compile(r"(?:[0-9a-f]{16,}|\d{10,}|(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9_\-]{6,})", re.IGNORECASE)
+# `sid` also names stories and `s` searches ("sid=7", "sid=00/01/23", "s=covid19"): dropped only where the value is as
+# long as session ids are and looks drawn at random.
+_RANDOM_VALUE = re.compile(r"(?:[0-9a-f]{16,}|(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{16,})", re.IGNORECASE)
 _SESSION_IN_PATH = re.compile(r";(?:jsessionid|phpsessid|sid|session_?id)=[^/;]*|/\([sS]\([A-Za-z0-9]{16,}\)\)", re.I)
 _INDEX = re.compile(r"(?:index|default)\.(?:x?html?|shtml|php[345]?|aspx?|jsp|cgi|pl)", re.IGNORECASE)
+# `#!` alone is a button; with something behind it, the script of the page loads another one.
+_PAGE_FRAGMENT = re.compile(r"(?:!/?|/)[^/!]", re.DOTALL)
 
 _QUERY_DRIVEN = re.compile(r"\.(?:php[345]?|aspx?|jsp|cgi|pl|do|dll|cfm|action)$", re.IGNORECASE)
 _SECTION_KEY = re.compile(
@@ -72,15 +82,16 @@ class _Parts(NamedTuple):
     port: str
     path: str
     query: str
+    fragment: str
 
 
 def _split(url: str) -> _Parts:
-    """The five parts of any string read as a URL; a missing scheme means that the host comes first."""
+    """The parts of any string read as a URL; a missing scheme means that the host comes first."""
     # Browsers drop tabs and line ends inside an address and controls around it.
     cleaned = re.sub(r"[\t\r\n]", "", url).strip("".join(map(chr, range(33))) + "\u00a0\u3000")
     match = _PARTS.match(cleaned)
     assert match is not None, "every group of the pattern may be empty"
-    scheme, authority, path, query = (part or "" for part in match.groups())
+    scheme, authority, path, query, fragment = (part or "" for part in match.groups())
     authority = authority.rpartition("@")[2]
     port = ""
     while True:
@@ -89,7 +100,7 @@ def _split(url: str) -> _Parts:
         if not (colon and digits.isascii() and digits.isdigit()):
             break
         authority, port = host, digits
-    return _Parts(scheme.lower(), _normal_host(authority), port, path, query)
+    return _Parts(scheme.lower(), _normal_host(authority), port, path, query, fragment)
 
 
 @lru_cache(maxsize=4096)
@@ -154,10 +165,10 @@ def _without_www(host: str) -> str:
 def canonical_url(url: str) -> str:
     """The key under which two addresses count as one page: `host/path?query`, the path's case kept.
 
-    http and https are one scheme and left out, as are `www.`, default ports, user names, fragments, tracking
-    parameters, session ids, index documents and the trailing slash. Parameters are sorted by name (repeats keep
-    their order), escapes normalised. Print views, mobile hosts and page numbers are other pages: near-duplicate
-    search finds them by their text. Idempotent.
+    http and https are one scheme and left out, as are `www.`, default ports, user names, tracking parameters, session
+    ids, index documents and the trailing slash. Parameters are sorted by name (repeats keep their order), escapes
+    normalised. A fragment is left out but for one that names a page of its own (`#!/page`, `#/page`). Print views,
+    mobile hosts and page numbers are other pages: near-duplicate search finds them by their text. Idempotent.
     """
     parts = _split(url)
     host = _without_www(parts.host)
@@ -173,7 +184,8 @@ def canonical_url(url: str) -> str:
     pairs = sorted(_parameters(parts.query), key=lambda pair: pair[0])
     query = "&".join(key + value for key, value in pairs)
     scheme = "" if parts.scheme in ("", "http", "https") else parts.scheme + "://"
-    return f"{scheme}{host}{path}" + (f"?{query}" if query else "")
+    fragment = _ESCAPE.sub(_normal_escape, parts.fragment) if _PAGE_FRAGMENT.match(parts.fragment) else ""
+    return f"{scheme}{host}{path}" + (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
 
 
 def host_of(url: str) -> str:

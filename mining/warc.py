@@ -1,29 +1,30 @@
 """WARC files to raw responses: every record once, broken stretches counted and stepped over, never fatal.
 
-FastWARC does the reading. Where it gives up (a damaged gzip member, a wrong length, garbage), the file is searched
-for the next place at which a record starts and reading goes on there.
+`mining.members` cuts a file into pieces; here a piece is read as a record. The bytes decide where a wrong
+Content-Length contradicts them: a record ends where its gzip member or the next record's header says.
 """
 
-import gzip
-import io
-import logging
-import zlib
-from collections.abc import Iterator
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from itertools import chain
+from typing import IO, Any, NamedTuple
 
 import fsspec
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from mining.errors import ConfigError
+from mining.http_message import decode_body, parse_http_head, split_message
+from mining.members import MAX_HEAD, TRAILERS, Piece, next_head, parse_head, pieces
 
-logger = logging.getLogger(__name__)
-
-_GZIP = b"\x1f\x8b\x08"
-_BLOCK = 1 << 20
-_MAX_HTTP_HEADER = 64 << 10
+_MAX_HTTP_HEAD = 64 << 10
 _MAX_METADATA = 64 << 10
+_TRAILER = re.compile(rb"(?:\r?\n){1,2}\Z")
+_SOLID = re.compile(rb"[^\r\n\0 \t]")
+_OLD_CODES = {"iw": "he", "jw": "jv", "mo": "ro"}
+_TYPES = frozenset(("warcinfo", "response", "resource", "request", "metadata", "revisit", "conversion", "continuation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,9 @@ class RawRecord:
 
     url: str
     warc_offset: int
-    """Byte offset of the record (of its gzip member where it is compressed)."""
+    """Byte offset of the record (of its member where it is compressed); see `mining.members.pieces`."""
     warc_length: int
-    """Bytes up to the next record."""
+    """Bytes of the member, or up to the next record."""
     date: str
     payload_digest: str
     truncated: bool
@@ -44,11 +45,27 @@ class RawRecord:
     content_type: str | None
     payload: bytes
     problem: str = ""
-    """Reason key where the record is unusable: broken_record, no_http, too_large."""
+    """Reason key where the record is unusable: broken_record, no_http, bad_content_encoding, too_large."""
     record_id: str = ""
     """WARC-Record-ID, by which the records about this one refer to it."""
     detected_charset: str | None = None
     """What the crawler took the page's encoding for, from the metadata record that follows the response."""
+    detected_language: tuple[str, float] | None = None
+    """ISO 639-1 code and the share of the text, likewise; None where the crawler was not sure."""
+
+
+class _Record(NamedTuple):
+    """A record of any type, or a stretch that is none."""
+
+    kind: str
+    """WARC-Type, `unknown` for a type that the standard does not have, `broken` for a stretch that cannot be read."""
+    fields: Mapping[str, str]
+    block: bytes
+    size: int
+    """Bytes of the block, of which `block` has the first."""
+    piece: Piece
+    cut: bool
+    """The file ends inside it."""
 
 
 def open_stream(uri: str) -> IO[bytes]:
@@ -61,261 +78,179 @@ def open_stream(uri: str) -> IO[bytes]:
         raise ConfigError(f"{uri}: no such WARC file") from None
 
 
-def read_responses(uri: str, *, max_payload_bytes: int) -> Iterator[RawRecord]:
+def read_responses(uri: str, *, max_payload_bytes: int, others: Counter[str] | None = None) -> Iterator[RawRecord]:
     """All response records of a WARC file, in order, with one `broken_record` for each stretch that cannot be read.
 
-    Other record types (warcinfo, request, revisit) are passed over. A response is held until the first record that
-    does not belong to it, so that its metadata record, if it has one, gives it the encoding that the crawler found.
-    Raises ConfigError for a file that is no WARC at all.
+    Records of other types are passed over and counted by type in `others`. A response is held until the first record
+    that does not belong to it, so that its metadata record, if it has one, says what the crawler found. Raises
+    ConfigError for a file that is no WARC at all.
     """
     with closing(open_stream(uri)) as stream:
-        size = stream.seek(0, io.SEEK_END)
-        start = 0
-        num_records = 0
-        while start < size:
-            last_start, last_whole, problem = start, False, ""
-            pending: RawRecord | None = None
-            stream.seek(start)
-            try:
-                for record in ArchiveIterator(
-                    stream, record_types=WarcRecordType.any_type, parse_http=False, strict_mode=False
-                ):
-                    offset = record.stream_pos
-                    last_start, last_whole = offset, False
-                    num_records += 1
-                    if pending:
-                        pending = _with_length(pending, offset)
-                        if _belongs_to(record, pending):
-                            pending = _described(pending, record)
-                            last_whole = True
-                            continue
-                        yield pending
-                        pending = None
-                    block = _block(record, max_payload_bytes)
-                    at = _next_head(block)
-                    pending = _response(record, block[:at], offset, max_payload_bytes)
-                    last_whole = True
-                    if at is not None:
-                        raise ValueError("a record's Content-Length takes in the next record")
-            except (OSError, ValueError) as error:
-                problem = str(error)
-            after = _record_end(stream, last_start, size) if last_whole else last_start
-            if not problem and after >= size:
-                following = None
-            else:
-                following = _next_record(stream, max(after, last_start + 1), size)
-            if following is None and num_records == 0:
-                raise ConfigError(f"{uri}: not a WARC file ({problem or 'no record found'}); ARC files are not read")
+        is_warc, found = pieces(stream, uri, max_payload_bytes + _MAX_HTTP_HEAD + MAX_HEAD)
+        early: list[RawRecord] = []  # until the file is known to be a WARC
+        pending: RawRecord | None = None
+        for record in chain.from_iterable(map(_records, found)):
+            if record.kind == "broken" and not is_warc:
+                early.append(_broken(record))
+                continue
+            is_warc = True
+            yield from early
+            early = []
+            if record.kind not in ("broken", "response"):
+                if others is not None:
+                    others[record.kind] += 1
+                if pending and _belongs_to(record, pending):
+                    pending = _described(pending, record)
+                    continue
             if pending:
-                yield _with_length(pending, after if following is None else min(after, following))
-            gap_end = size if following is None else following
-            if after < gap_end and (problem or _is_more_than_padding(stream, after, gap_end)):
-                yield _broken(after, gap_end - after, problem or "unreadable bytes")
-            if following is None:
-                return
-            if problem:
-                logger.info("%s: %s near byte %d, going on at byte %d", uri, problem, after, following)
-            start = following
+                yield pending
+            pending = _response(record, max_payload_bytes) if record.kind == "response" else None
+            if record.kind == "broken":
+                yield _broken(record)
+        if pending:
+            yield pending
+        if early:
+            raise ConfigError(f"{uri}: not a WARC file ({early[0].content_type})")
 
 
-def _block(record: WarcRecord, max_payload_bytes: int) -> bytes:
-    """The bytes of a response, empty for other records and for those over the limit."""
-    if record.record_type != WarcRecordType.response or record.content_length > max_payload_bytes + _MAX_HTTP_HEADER:
-        return b""
-    return record.reader.read()
+def _records(piece: Piece) -> Iterator[_Record]:
+    """The records of a piece: one, but for members that hold several; nothing for an empty member."""
+    if piece.problem:
+        yield _stretch(piece, piece.problem)
+        return
+    data, start = piece.data, _after_padding(piece.data, 0)
+    following = start
+    while start < len(data):
+        head = parse_head(data, start)
+        if head is None:
+            yield _stretch(piece, "the file ends inside a WARC header" if piece.cut else "no WARC header")
+            return
+        start += head.length
+        end, following = _block_end(piece, start, head.declared)
+        kind = head.fields.get("warc-type", "").lower()
+        yield _Record(
+            kind=kind if kind in _TYPES else "unknown",
+            fields=head.fields,
+            block=data[start:end],
+            # Only the last block can go on behind the data that was kept, or behind the end of the file.
+            size=end - start if following else piece.size - start,
+            piece=piece,
+            cut=piece.cut and not following,
+        )
+        start = following or len(data)
+    if following and piece.size > len(data):
+        yield _stretch(piece, "several records in one large member")
 
 
-def _next_head(block: bytes) -> int | None:
-    """Where in a record's block the next record's head starts, which a wrong Content-Length took in."""
-    at = block.find(b"WARC/1.")
-    return at if at >= 0 and b"\nWARC-Type: " in block[at : at + 2000] else None
+def _stretch(piece: Piece, problem: str) -> _Record:
+    """A piece, or the rest of it, in which no record can be read."""
+    return _Record("broken", {"problem": problem}, b"", 0, piece, piece.cut)
 
 
-def _response(record: WarcRecord, block: bytes, offset: int, max_payload_bytes: int) -> RawRecord | None:
-    if record.record_type != WarcRecordType.response:
-        return None
-    headers = record.headers
-    url = _target(headers)
-    if record.content_length > max_payload_bytes + _MAX_HTTP_HEADER:
-        return _raw(headers, url, offset, problem="too_large")
-    head, separator, body = block.partition(b"\r\n\r\n")
-    if not separator:
-        head, separator, body = block.partition(b"\n\n")
-    if not head.startswith(b"HTTP/") or not separator:
-        return _raw(headers, url, offset, problem="no_http")
-    status, fields = parse_http_head(head)
+def _block_end(piece: Piece, start: int, declared: int | None) -> tuple[int, int]:
+    """Where the block from `start` ends in the piece's data, and where the next header begins, 0 for nowhere.
+
+    Content-Length counts where the next record, the record's trailer or the end of the piece follows. Where they do
+    not, it is wrong (or missing): the block goes up to the next header, or to the end of the piece.
+    """
+    data = piece.data
+    end = start + (declared or 0)
+    if declared is not None and end <= len(data):
+        following = _after_padding(data, end)
+        if following == len(data):
+            return end, 0 if piece.size == len(data) else following
+        if data.startswith(b"WARC/", following) or data.startswith(TRAILERS, end):
+            return end, following
+    elif piece.size > len(data):
+        return len(data), 0
+    at = next_head(data, end if declared is not None and end <= len(data) else start)
+    whole = data[start : len(data) if at is None else at]
+    if at is not None or not piece.cut:
+        whole = _TRAILER.sub(b"", whole)
+    return start + len(whole), at or 0
+
+
+def _after_padding(data: bytes, start: int) -> int:
+    """The next place that is no white space or zero."""
+    found = _SOLID.search(data, start)
+    return found.start() if found else len(data)
+
+
+def _response(record: _Record, max_payload_bytes: int) -> RawRecord:
+    """The response in a record, with a problem where it cannot be used."""
+    if record.size > max_payload_bytes + _MAX_HTTP_HEAD:
+        return _raw(record, problem="too_large")
+    message = split_message(record.block)
+    if message is None:
+        return _raw(record, problem="no_http")
+    status, fields = parse_http_head(message[0])
     try:
-        payload = decode_body(body, fields, max_payload_bytes)
-    except (ValueError, zlib.error, EOFError, OSError):
-        return _raw(headers, url, offset, problem="bad_content_encoding")
+        payload = decode_body(message[1], fields, max_payload_bytes)
+    except ValueError:
+        return _raw(record, problem="bad_content_encoding")
     if len(payload) > max_payload_bytes:
-        return _raw(headers, url, offset, problem="too_large")
-    cut = headers.get("WARC-Truncated") is not None or len(block) < record.content_length
-    return _raw(
-        headers,
-        url,
-        offset,
-        http_status=status,
-        content_type=fields.get("content-type"),
-        payload=payload,
-        truncated=cut,
-    )
+        return _raw(record, problem="too_large")
+    # A segment is the beginning of a response that goes on in a continuation record.
+    is_cut = record.cut or "warc-truncated" in record.fields or "warc-segment-number" in record.fields
+    return _raw(record, http_status=status, content_type=fields.get("content-type"), payload=payload, truncated=is_cut)
 
 
-def _raw(headers: Any, url: str, offset: int, **fields: Any) -> RawRecord:
-    values = {"http_status": None, "content_type": None, "payload": b"", "truncated": False, **fields}
+def _raw(record: _Record, **values: Any) -> RawRecord:
+    fields = record.fields
     return RawRecord(
-        url=url,
-        warc_offset=offset,
-        warc_length=0,
-        date=headers.get("WARC-Date") or "",
-        payload_digest=headers.get("WARC-Payload-Digest") or "",
-        record_id=headers.get("WARC-Record-ID") or "",
-        **values,
+        url=_target(fields),
+        warc_offset=record.piece.offset,
+        warc_length=record.piece.length,
+        date=fields.get("warc-date", ""),
+        payload_digest=fields.get("warc-payload-digest", ""),
+        record_id=fields.get("warc-record-id", ""),
+        **{"http_status": None, "content_type": None, "payload": b"", "truncated": False, **values},
     )
 
 
-def _broken(offset: int, length: int, detail: str) -> RawRecord:
-    return RawRecord("", offset, length, "", "", False, None, detail, b"", problem="broken_record")
+def _broken(record: _Record) -> RawRecord:
+    """A stretch that cannot be read; `content_type` says why."""
+    return _raw(record, content_type=record.fields["problem"], problem="broken_record")
 
 
-def _with_length(raw: RawRecord, end: int) -> RawRecord:
-    """The record that ends at `end`, unless its end is known."""
-    return raw if raw.warc_length else replace(raw, warc_length=end - raw.warc_offset)
-
-
-def _belongs_to(record: WarcRecord, response: RawRecord) -> bool:
+def _belongs_to(record: _Record, response: RawRecord) -> bool:
     """Whether a record is the request or the metadata of the response before it."""
-    if record.record_type not in (WarcRecordType.metadata, WarcRecordType.request):
+    if record.kind not in ("metadata", "request"):
         return False
-    headers = record.headers
-    named = (headers.get("WARC-Concurrent-To"), headers.get("WARC-Refers-To"))
-    return (response.record_id != "" and response.record_id in named) or _target(headers) == response.url
+    fields = record.fields
+    named = (fields.get("warc-concurrent-to"), fields.get("warc-refers-to"))
+    return (response.record_id != "" and response.record_id in named) or _target(fields) == response.url
 
 
-def _described(response: RawRecord, record: WarcRecord) -> RawRecord:
-    """The response with the encoding that its metadata record names (`charset-detected`, Heritrix: another name)."""
-    if record.record_type != WarcRecordType.metadata or record.content_length > _MAX_METADATA:
+def _described(response: RawRecord, record: _Record) -> RawRecord:
+    """The response with what its metadata record says of its encoding and language.
+
+    Common Crawl writes `charset-detected` and `languages-cld2`, Heritrix `charsetForLinkExtraction`.
+    """
+    if record.kind != "metadata" or record.size > _MAX_METADATA:
         return response
     fields: dict[str, str] = {}
-    for line in record.reader.read().decode("utf-8", "replace").splitlines():
+    for line in record.block.decode("utf-8", "replace").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip().lower(), value.strip())
     charset = fields.get("charset-detected") or fields.get("charsetforlinkextraction")
-    return replace(response, detected_charset=charset) if charset else response
+    return replace(
+        response,
+        detected_charset=charset or response.detected_charset,
+        detected_language=_language(fields.get("languages-cld2", "")) or response.detected_language,
+    )
 
 
-def _target(headers: Any) -> str:
-    return (headers.get("WARC-Target-URI") or "").strip().strip("<>")
-
-
-def parse_http_head(head: bytes) -> tuple[int | None, dict[str, str]]:
-    """Status code and lower-cased header fields of an HTTP head; the first of a repeated field wins."""
-    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
-    parts = lines[0].split(None, 2)
-    status = int(parts[1]) if len(parts) > 1 and parts[1].isdecimal() else None
-    fields: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(name.strip().lower(), value.strip())
-    return status, fields
-
-
-def decode_body(body: bytes, fields: dict[str, str], max_bytes: int) -> bytes:
-    """The body with transfer and content encodings undone where it really has them.
-
-    Common Crawl stores decoded bodies under the original headers, so each encoding is undone only when the bytes look
-    like it. Raises ValueError for an encoding that cannot be undone.
-    """
-    if "chunked" in fields.get("transfer-encoding", "").lower():
-        body = _dechunk(body)
-    for encoding in reversed(fields.get("content-encoding", "").lower().replace(" ", "").split(",")):
-        if encoding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
-            body = zlib.decompressobj(31).decompress(body, max_bytes + 1)
-        elif encoding == "deflate" and body[:1] == b"\x78":
-            body = zlib.decompressobj(15).decompress(body, max_bytes + 1)
-        elif encoding == "zstd" and body.startswith(b"\x28\xb5\x2f\xfd"):
-            import zstandard
-
-            body = zstandard.ZstdDecompressor().stream_reader(body).read(max_bytes + 1)
-        elif encoding == "br" and body[:64].lstrip()[:1] != b"<":
-            from fastwarc.stream_io import BrotliReader
-
-            body = BrotliReader(io.BytesIO(body)).read(max_bytes + 1)
-    return body
-
-
-def _dechunk(body: bytes) -> bytes:
-    """The chunks joined; a body that does not start with a chunk size is returned as it is."""
-    out: list[bytes] = []
-    position = 0
-    while True:
-        line_end = body.find(b"\r\n", position, position + 64)
-        size_field = body[position:line_end].split(b";")[0].strip() if line_end >= 0 else b""
-        try:
-            size = int(size_field, 16)
-        except ValueError:
-            return b"".join(out) if out else body
-        if size == 0:
-            return b"".join(out)
-        out.append(body[line_end + 2 : line_end + 2 + size])
-        position = line_end + 2 + size + 2
-
-
-def _record_end(stream: IO[bytes], offset: int, size: int) -> int:
-    """Where the record at `offset` ends: with its gzip member; uncompressed, with the next record or the file."""
-    stream.seek(offset)
-    block = stream.read(_BLOCK)
-    if not block.startswith(_GZIP):
-        following = _next_record(stream, offset + 1, size)
-        return size if following is None else following
-    decompressor = zlib.decompressobj(31)
-    position = offset
+def _language(cld2: str) -> tuple[str, float] | None:
+    """The language that covers most of the text, as CLD2 found it; None where it was not sure."""
     try:
-        while block:
-            decompressor.decompress(block)
-            position += len(block)
-            if decompressor.eof:
-                return position - len(decompressor.unused_data)
-            block = stream.read(_BLOCK)
-    except zlib.error:
-        return offset + 1
-    return size
+        found = json.loads(cld2)
+        first = max(found["languages"], key=lambda one: float(one["text-covered"]))
+        code = str(first["code"]).partition("-")[0].lower()
+        return (_OLD_CODES.get(code, code), float(first["text-covered"])) if found["reliable"] is True else None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
-def _next_record(stream: IO[bytes], position: int, size: int) -> int | None:
-    """The next offset at which a record starts: a gzip member that opens with `WARC/`, or that text itself."""
-    overlap = 256
-    while position < size:
-        stream.seek(position)
-        block = stream.read(_BLOCK + overlap)
-        at = -1
-        while True:
-            candidates = [found for found in (block.find(_GZIP, at + 1), block.find(b"WARC/", at + 1)) if found >= 0]
-            at = min(candidates, default=-1)
-            if at < 0 or at >= _BLOCK:
-                break
-            if _starts_record(block[at : at + overlap]):
-                return position + at
-        position += _BLOCK
-    return None
-
-
-def _starts_record(block: bytes) -> bool:
-    if block.startswith(_GZIP):
-        try:
-            return zlib.decompressobj(31).decompress(block, 5) == b"WARC/"
-        except zlib.error:
-            return False
-    return block[5:6].isdigit() and b"\n" in block[:16]
-
-
-def _is_more_than_padding(stream: IO[bytes], start: int, end: int) -> bool:
-    """Whether the bytes between two records hold anything but line ends and empty gzip members."""
-    stream.seek(start)
-    gap = stream.read(min(end - start, _BLOCK))
-    try:
-        return bool(gap.strip(b"\r\n\0") and gzip.decompress(gap))
-    except (OSError, EOFError, zlib.error):
-        return True
+def _target(fields: Mapping[str, str]) -> str:
+    return fields.get("warc-target-uri", "").strip().strip("<>")

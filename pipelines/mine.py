@@ -17,24 +17,29 @@ a host, a candidate by Wilson's bound on its collected share; fastText's buckets
 
 import dataclasses
 import logging
-import re
 import sys
 
 from mining.config import MineConfig, load_config
 from mining.errors import ConfigError, MotherlodeError, NeedsLabels, StoreError
 from mining.store import Store
 
+logger = logging.getLogger("mine")
+
 
 def run(cfg: MineConfig) -> None:
     """Run the wanted stages; every input is looked up before Spark starts."""
-    from mining.spark.run import Run, check_changes, look_up_inputs
+    from mining.lineage import Lineage, check_changes
+    from mining.spark.failures import explained
+    from mining.spark.run import Run, look_up_inputs
     from mining.spark.session import start_session
 
     inputs = look_up_inputs(cfg)
     store = Store(cfg.run_dir)
     store.open()
-    with store.locked():
-        check_changes(store, cfg, inputs)
+    with store.locked(), explained("mine", store.path):
+        stale = check_changes(Lineage(store, cfg, inputs))
+        if stale:
+            logger.info("the config or the inputs changed; made again where it matters: %s", ", ".join(stale))
         store.start(dataclasses.asdict(cfg))
         session = start_session(cfg.spark, scale=cfg.scale)
         try:
@@ -47,7 +52,7 @@ def run(cfg: MineConfig) -> None:
 def main() -> int:
     """Run and turn errors into one clear message and an exit code."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    logging.getLogger("mine").setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
     try:
         run(load_config())
     except NeedsLabels as error:
@@ -59,25 +64,10 @@ def main() -> int:
     except MotherlodeError as error:
         sys.stderr.write(f"failed: {error}\n")
         return 1
-    except Exception as error:
-        from py4j.protocol import Py4JError
-        from pyspark.errors import PySparkException
-
-        if not isinstance(error, (Py4JError, PySparkException, OSError)):
-            raise
-        sys.stderr.write(f"failed: {first_cause(error)}\nwhat was finished is kept: run the same line again to go on\n")
-        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was finished is kept: run the same line again to go on\n")
+        return 130
     return 0
-
-
-def first_cause(error: Exception) -> str:
-    """The line of a Spark error that tells what happened: the Python worker's last, else Java's innermost cause."""
-    lines = [
-        line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith(("\t", "SQLSTATE"))
-    ]
-    causes = [line for line in lines if line.startswith("Caused by:")]
-    python = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (python or causes or lines or [type(error).__name__])[-1]
 
 
 if __name__ == "__main__":

@@ -70,6 +70,10 @@ def test_a_person_is_never_overruled_by_rules() -> None:
     assert merge([rules], [person]) == [person]
     later = Label("x.org/", "not_math", "rules", "2024-01-03", "")
     assert merge([rules], [later]) == [later]
+    model = Label("x.org/", "math", "llm:some/model:8b", "2024-01-04", "")
+    assert merge([person], [model]) == [person]
+    assert merge([rules], [model]) == [model]
+    assert merge([model], [later]) == [later]
 
 
 def test_hosts_table_without_a_column_is_named(tmp_path: Path) -> None:

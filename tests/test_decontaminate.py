@@ -1,10 +1,13 @@
 """Decontamination: planted leaks are found through changes of layout, innocents stay, evidence points at the text."""
 
 import gzip
+import itertools
 import json
 import pickle
+import random
 
 import pytest
+from rewritten_leaks import rewritten
 
 from mining.decontaminate import (
     BenchmarkItem,
@@ -13,10 +16,12 @@ from mining.decontaminate import (
     build,
     clean,
     find,
-    item_counts,
 )
 from mining.errors import ConfigError
-from mining.grams import tokens
+from mining.grams import fold, tokens, units_of
+from mining.inputs import find_files
+from mining.spark.corpus import read_benchmarks
+from mining.warc import read_responses
 
 JANET = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and sells the rest."
 MEDIAN = (
@@ -37,6 +42,55 @@ INDEX = build(ITEMS, CFG)
 
 def found(text, index=INDEX):
     return [(match.benchmark, match.rule) for match in find(text, index)]
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        (
+            r"\frac{1}{2}",
+            r"\frac {1} {2}",
+            r"\frac12",
+            r"\frac 1 2",
+            r"\frac  12",
+            r"\dfrac{1}2",
+            r"\tfrac1{2}",
+            r"\cfrac{ 1 }{ 2 }",
+        ),
+        (r"$x^{10}$", r"\(x^10\)", r"$$ x ^ {10} $$", r"\[x^{ 10 }\]"),
+        (r"90^\circ", r"90^{\circ}", r"90 ^ { \circ }", "90°", r"$90$°"),
+        (r"f'(x)", r"f^{\prime}(x)", r"f^\prime(x)", "f’(x)"),
+        (r"\left\{1,\,2\right\}", "{1, 2}", r"\{1,2\}", r"\lbrace 1 , 2 \rbrace"),
+        (r"a \le b", r"a\leq b", r"a \leqslant b", "a≤b", "ａ≤ｂ"),
+        (r"x \lt 3", "x < 3", "x＜3"),
+        (r"|x| \ne \pm 1", r"\lvert x\rvert \neq ± 1", "|x| ≠ ±1"),
+        (r"\sin\alpha", r"sin \alpha", "sin α"),
+        (r"\$5 and 10\%", "$5 and 10%", "5 and 10％"),
+        (r"1, 2, \ldots, n", "1,2,…,n", "1, 2, ..., n"),
+        ("pages 3-5", "pages 3–5", "pages 3 -- 5", "pages 3−5"),
+        ("“It’s” so", '"It\'s" so', "``It's'' so", "«It's» so".replace("«", "„").replace("»", "“")),
+        ("so\u200b far", "so far", "so\u00a0far", "so\n\tfar", "ＳＯ　ｆａｒ"),
+        ("妈妈，买了３盒（红）茶。", "妈妈,买了3盒(红)茶.", "妈妈买了3盒（红）茶！", "妈妈 买了 3 盒 ( 红 ) 茶"),
+        ("甲——乙", "甲—乙", "甲--乙", "甲 - 乙"),
+        ("比是2：3", "比是2:3", "比是2∶3"),
+    ],
+    ids=lambda spellings: spellings[0],
+)
+def test_spellings_of_one_text_are_the_same_tokens(spellings):
+    assert len({tuple(tokens(spelling)) for spelling in spellings}) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("3 apples", "4 apples"), ("x + 1", "x - 1"), (r"\frac{1}{2}", r"\frac{12}{}"), ("x^2", "x_2"),
+        ("a < b", "a > b"),
+        ("3.14", "3 14"), ("买3盒", "买4盒"), (r"\sin x", r"\cos x"), ("f(x)", "f x"), (r"\alpha", r"\beta"),
+        ("1,000", "1000"),
+    ],
+)  # fmt: skip
+def test_numbers_and_operators_are_not_normalised(one, other):
+    assert tokens(one) != tokens(other)
 
 
 def test_tokens_of_english_latex_and_chinese():
@@ -100,7 +154,7 @@ def test_wordless_grams_match_only_when_asked():
     counting = " ".join(str(i) for i in range(1, 15))
     items = [BenchmarkItem("b", "1", counting)]
     assert found("Table: " + counting, build(items, CFG)) == []
-    assert build(items, CFG).ignored == (("b", "1"),)
+    assert build(items, CFG).ignored == (("b", "1", "question", counting, "no_word"),)
     assert found(counting, build(items, DecontaminateConfig(min_words=0))) == [("b", "ten_gram")]
 
 
@@ -119,7 +173,7 @@ def test_offsets_survive_characters_that_grow_when_lowered():
 
 def test_two_leaks_of_one_item_are_two_runs():
     assert found(JANET + " Other words between the two of them. " + JANET) == [("gsm8k", "ten_gram")] * 2
-    assert item_counts(find(JANET + " words " + JANET, INDEX)) == {("gsm8k", "1"): 2}
+    assert [match.units for match in find(JANET + " words " + JANET, INDEX)] == [19, 19]
 
 
 def test_ten_gram_removes_its_lines_and_no_others():
@@ -158,13 +212,20 @@ def test_short_answers_are_innocent_unless_asked_for():
     assert [item.part for item in items] == ["question", "answer"]
     assert find("so that x = 2 follows", build(items, CFG)) == []
     assert build(items, CFG).ignored == ()
+    assert build(items, CFG).short_answers == {"b": 1}
     long = [BenchmarkItem("b", "9", "we see that x = 2 and so", "answer")]
     assert find("now we see that x = 2 and so on", build(long, CFG)) == []
     assert len(find("now we see that x = 2 and so on", build(long, DecontaminateConfig(short_answers=True)))) == 1
 
 
 def test_texts_below_three_units_are_reported_as_ignored():
-    assert INDEX.ignored == (("svamp", "5"),)
+    assert INDEX.ignored == (("svamp", "5", "question", "Why?", "too_short"),)
+    report = INDEX.report()
+    assert report["not_sought"] == [
+        {"benchmark": "svamp", "item": "5", "part": "question", "text": "Why?", "reason": "too_short"}
+    ]
+    assert report["benchmarks"]["svamp"] == {"items": 2, "short_answers_not_sought": 0}
+    json.dumps(report)
 
 
 def test_phrases_of_many_items_are_reported_and_can_be_excused():
@@ -198,7 +259,15 @@ def test_question_carries_its_options():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"ngram": 2}, {"short_rule": "fuzzy"}, {"remove": "site"}, {"max_items_per_gram": -1}, {"min_words": -1}]
+    "bad",
+    [
+        {"ngram": 2},
+        {"short_rule": "fuzzy"},
+        {"remove": "site"},
+        {"max_items_per_gram": -1},
+        {"min_words": -1},
+        {"max_hosts_per_short": -1},
+    ],
 )
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
@@ -214,4 +283,41 @@ def test_every_long_gsm8k_and_cmath_question_finds_itself_in_a_page(real_data):
         assert index.ignored == ()
         for row in rows:
             page = f"An exercise\n{row['question'].replace(', ', ' , ')}\nand its answer."
-            assert (name, row["id"]) in item_counts(find(page, index))
+            assert (name, row["id"]) in {(match.benchmark, match.item) for match in find(page, index)}
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_rewritten_problems_of_every_benchmark_are_found_in_real_pages(real_data):
+    """Questions and solutions of all files at once, English and Chinese; host pages are found clean without them."""
+    pages = [
+        raw.payload.decode("utf-8", "replace")[2000:6000]
+        for raw in itertools.islice(
+            read_responses(str(real_data / "web/part-00002.warc.gz"), max_payload_bytes=1 << 20), 400
+        )
+    ]
+    files = find_files(["benchmarks/*.jsonl.gz"], data_dir=str(real_data), field="benchmarks")
+    items = list(read_benchmarks(files))
+    rng = random.Random(0)
+    by_part = {}
+    for item in items:
+        by_part.setdefault((item.benchmark, item.part), []).append(item)
+    planted = []
+    for part in by_part.values():
+        long = (one for one in rng.sample(part, len(part)) if len(units_of(fold(one.text)).hashes) >= 12)
+        planted += itertools.islice(long, 25)
+    assert len({one.benchmark for one in planted}) == len(files) == 34
+    assert {one.part for one in planted} == {"question", "solution", "answer"}
+    index = build(items, CFG)
+    missed = []
+    for number, item in enumerate(planted):
+        host = pages[number % len(pages)]
+        page = f"{host}\nAn exercise: {rewritten(item.text, number)}\n{host}"
+        found = {(match.benchmark, match.item): match for match in find(page, index)}
+        if (item.benchmark, item.item) not in found:
+            missed.append(item)
+    assert len(planted) > 1000
+    # Polynomials, series of numbers: no gram of them has a word, and the index says so.
+    ignored = {(text.benchmark, text.item, text.text) for text in index.ignored}
+    missed = [one for one in missed if (one.benchmark, one.item, one.text) not in ignored]
+    assert missed == []

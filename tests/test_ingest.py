@@ -1,6 +1,7 @@
 """From a raw record to a page, and every reason to drop one, through the real extractor and language gate."""
 
 import gzip
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,3 +136,19 @@ def test_tokens_are_estimated_by_script() -> None:
     assert estimate_tokens("abcdefgh") == 2
     assert estimate_tokens("数学分析") == 4
     assert estimate_tokens("数学 abc") == 3  # two ideographs, four other characters
+
+
+def test_records_that_are_no_responses_are_counted_by_type(tmp_path: Path) -> None:
+    members = []
+    for kind in ("warcinfo", "request", "response", "metadata", "revisit", "revisit"):
+        block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + HTML.encode()
+        head = (
+            f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: https://x.org/\r\nContent-Length: {len(block)}\r\n\r\n"
+        )
+        members.append(gzip.compress(head.encode() + block + b"\r\n\r\n"))
+    path = tmp_path / "x.warc.gz"
+    path.write_bytes(b"".join(members))
+    others: Counter[str] = Counter()
+    rows = list(read_pages(str(path), warc_file="x", crawl="", cfg=IngestConfig(), others=others))
+    assert [type(row) for row in rows] == [Page]
+    assert others == {"warcinfo": 1, "request": 1, "metadata": 1, "revisit": 2}

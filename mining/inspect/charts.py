@@ -36,7 +36,7 @@ def row_chart(bars: Sequence[Bar], *, name: str) -> Markup:
     """Horizontal bars, one a line, label before and note behind; long labels are cut and whole on hover."""
     top = max((bar.value for bar in bars), default=0) or 1
     line, letter = 24, 6.6
-    label_width = min(150, 16 + letter * max((len(bar.label) for bar in bars), default=0))
+    label_width = min(168, 16 + letter * max((len(bar.label) for bar in bars), default=0))
     note_width = 16 + letter * max((len(bar.note) for bar in bars), default=0)
     room = WIDTH - label_width - note_width
     parts = []
@@ -124,6 +124,87 @@ def share_line(points: Sequence[tuple[str, float]], *, target: float, name: str)
     return _svg(parts, height=height, name=name)
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A share (0..1) with the ends of its interval; None where it is undefined."""
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+
+
+_MARKS = ("circle", "square", "diamond")
+_VALUE_WIDTH = 20
+"""Room that a figure of two decimals takes."""
+
+
+def interval_chart(labels: Sequence[str], series: Sequence[tuple[str, Sequence[Figure]]], *, name: str) -> Markup:
+    """Shares as marks with whiskers, side by side for each label; up to three series, told apart by shape as well.
+
+    labels: what stands below, one for each figure of a series. The names of the series stand on top.
+    """
+    height, top = 240, 40
+    parts = _grid([(f"{25 * k}%", k / 4) for k in range(5)], height, top=top)
+    step = (WIDTH - _LEFT - _RIGHT) / max(len(labels), 1)
+    apart = min(step / (len(series) + 1), 34)
+    for place, (title, _) in enumerate(series):
+        start = _LEFT + 8 + 120 * place
+        parts += [
+            _mark(place, start, 9),
+            Markup('<text class="label" x="{}" y="13">{}</text>').format(start + 9, title),
+        ]
+    for column, label in enumerate(labels):
+        middle = _LEFT + step * (column + 0.5)
+        for place, (title, figures) in enumerate(series):
+            x = middle + apart * (place - (len(series) - 1) / 2)
+            said = f"{label}, {title}"
+            parts.append(_figure(figures[column], place, x, said, height, top, with_value=apart >= _VALUE_WIDTH))
+        parts.append(
+            Markup('<text class="label" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+                middle, height - 12, label
+            )
+        )
+    return _svg(parts, height=height, name=name)
+
+
+def _figure(figure: Figure, place: int, x: float, title: str, height: int, top: int, *, with_value: bool) -> Markup:
+    """One mark with its whisker, and its figure above where there is room for it."""
+    if figure.value is None:
+        return Markup("")
+    said = f"{figure.value:.3f}"
+    whisker, highest = Markup(""), figure.value
+    if figure.interval:
+        low, highest = figure.interval
+        said += f" ({low:.3f} to {highest:.3f})"
+        whisker = Markup('<line class="whisker s{0}" x1="{1:.1f}" x2="{1:.1f}" y1="{2:.1f}" y2="{3:.1f}"/>').format(
+            place, x, _height(low, height, top), _height(highest, height, top)
+        )
+    above = Markup("")
+    if with_value:
+        above = Markup('<text class="value" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
+            x, _height(highest, height, top) - 7, _short(figure.value)
+        )
+    mark = _mark(place, x, _height(figure.value, height, top))
+    return Markup("<g><title>{}: {}</title>{}{}{}</g>").format(title, said, whisker, mark, above)
+
+
+def _short(share: float) -> str:
+    """A share in two decimals, as narrow as it can be: `.07`, `1`."""
+    return "1" if share >= 0.995 else f"{share:.2f}".removeprefix("0")
+
+
+def _mark(place: int, x: float, y: float) -> Markup:
+    """The sign of a series: its shape tells it apart where colours do not."""
+    shape = _MARKS[place % len(_MARKS)]
+    if shape == "circle":
+        return Markup('<circle class="mark s{}" cx="{:.1f}" cy="{:.1f}" r="4"/>').format(place, x, y)
+    if shape == "square":
+        return Markup('<rect class="mark s{}" x="{:.1f}" y="{:.1f}" width="7" height="7"/>').format(
+            place, x - 3.5, y - 3.5
+        )
+    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in ((0, -5), (5, 0), (0, 5), (-5, 0)))
+    return Markup('<polygon class="mark s{}" points="{}"/>').format(place, points)
+
+
 def histogram(
     edges: Sequence[float], totals: Sequence[float], parts_of: Sequence[float], *, cut: float | None, name: str
 ) -> Markup:
@@ -208,15 +289,15 @@ def nice_ceiling(value: float) -> float:
     return next(step * power for step in (1, 2, 2.5, 4, 5, 8, 10) if step * power >= value * (1 - 1e-9))
 
 
-def _height(share: float, height: int) -> float:
+def _height(share: float, height: int, top: int = _TOP) -> float:
     """The y of a share (0..1) of the drawing area."""
-    return height - _BOTTOM - share * (height - _TOP - _BOTTOM)
+    return height - _BOTTOM - share * (height - top - _BOTTOM)
 
 
-def _grid(marks: Sequence[tuple[str, float]], height: int, *, width: int = WIDTH) -> list[Markup]:
+def _grid(marks: Sequence[tuple[str, float]], height: int, *, width: int = WIDTH, top: int = _TOP) -> list[Markup]:
     lines = []
     for label, share in marks:
-        y = _height(share, height)
+        y = _height(share, height, top)
         lines.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'

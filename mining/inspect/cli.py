@@ -151,6 +151,15 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--seed", type=int, default=0, metavar="S", help="of the bootstrap (0)")
 
     one = add(
+        "contamination",
+        "the benchmark items found in collected pages, and what was not looked for",
+        "motherlode contamination runs/real --benchmark math.test --limit 10",
+        _contamination,
+    )
+    one.add_argument("--benchmark", metavar="B", help="only items of this benchmark file")
+    one.add_argument("--limit", type=_positive, default=20, metavar="N", help="at most N items (20)")
+
+    one = add(
         "extract",
         "the text that ingest would take from an HTML file",
         "motherlode extract page.html --url https://blog.example/math/limits",
@@ -160,6 +169,18 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("file", metavar="FILE", help="an HTML file, - for standard input")
     one.add_argument("--url", default="", metavar="U", help="the address it came from")
     one.add_argument("--charset", metavar="C", help="its encoding, as an HTTP header would state it")
+
+    one = add(
+        "annotate",
+        "label URL prefixes and audit pages on a web page of this machine",
+        "motherlode annotate runs/demo --annotator ada",
+        _annotate,
+        json=False,
+    )
+    one.add_argument("--annotator", metavar="NAME", help="who labels (your login name); can be changed on the page")
+    one.add_argument("--labels", metavar="FILE", help="the labels.csv to write (the one that the run reads)")
+    one.add_argument("--port", type=int, default=8765, metavar="P", help="port on 127.0.0.1, 0 for any free one (8765)")
+    one.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
 
     one = add("doctor", "what this machine has and lacks, with remedies", "motherlode doctor", _doctor, run=False)
     one.add_argument("--run_dir", default=".", metavar="DIR", help="where runs would be written (.)")
@@ -198,7 +219,8 @@ def _rounds(options: argparse.Namespace) -> int:
         for row, figures in zip(rows, found["rounds"], strict=True):
             row |= {key: figures[key] for key in ("precision", "recall", "f1")}
     if options.json:
-        console.print_json({"rounds": rows, "stages": run.stages, "stages_left": run.stages_left()})
+        found = {"rounds": rows, "stages": run.stages, "made_by": tables.made_by(run)}
+        console.print_json({**found, "stages_left": run.stages_left()})
         return 0
     if rows:
         more = console.QUALITY_COLUMNS if options.labels else (console.NEW_HOSTS_COLUMN,)
@@ -206,6 +228,8 @@ def _rounds(options: argparse.Namespace) -> int:
         console.print_text("cut: logit of P(math), 0 is even odds; overlap: share that the round before had collected")
     else:
         console.print_text("No round is finished yet.")
+    if run.stages:
+        console.print_table(tables.made_by(run), console.STAGE_COLUMNS, title="What made each stage")
     _say_what_is_left(run)
     return 0
 
@@ -330,6 +354,27 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _contamination(options: argparse.Namespace) -> int:
+    from mining.inspect.contamination import leaked_items, not_sought, notes
+
+    run = open_run(options.run)
+    rows = leaked_items(run, benchmark=options.benchmark, limit=options.limit)
+    report = not_sought(run)
+    if options.json:
+        console.print_json({"items": rows, **report})
+        return 0
+    if rows:
+        console.print_table(rows, console.LEAK_COLUMNS, title="Benchmark items in collected pages, longest run first")
+        console.print_text(
+            "units: words, numbers and signs with a name in the longest agreeing run; 10 are often a phrase"
+        )
+    else:
+        console.print_text("No benchmark item was found in the collected pages.")
+    console.print_text("\n".join(notes(report)))
+    _say_what_is_left(run)
+    return 0
+
+
 def _extract(options: argparse.Namespace) -> int:
     from mining.html.charset import decode
     from mining.html.extract import ExtractConfig, extract
@@ -348,6 +393,17 @@ def _extract(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     sys.stdout.buffer.write((formats.printable(found.text, keep_lines=True) + "\n").encode("utf-8", "replace"))
     print(f"{charset}; formulas: {found.formulas_kept} kept of {found.formulas_found}", file=sys.stderr)
+    return 0
+
+
+def _annotate(options: argparse.Namespace) -> int:
+    from mining.inspect.web import Settings, login_name, serve
+
+    if not 0 <= options.port <= 65535:
+        raise ConfigError(f"--port {options.port}: give 0 to 65535")
+    labels = Path(options.labels) if options.labels else None
+    settings = Settings(Path(options.run), options.port, options.annotator or login_name(), labels)
+    serve(settings, open_browser=not options.no_browser)
     return 0
 
 

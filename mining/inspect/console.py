@@ -127,11 +127,28 @@ ROUND_COLUMNS = (
     Column("hosts", _get("domains", formats.count)),
     Column("candi-\ndates", _get("candidates", formats.count)),
 )
+STAGE_COLUMNS = (
+    Column("stage", _get("stage", _text), is_text=True),
+    Column("", lambda row: "" if row["state"] == "done" else _text(row["state"]), is_text=True),
+    Column("started", _get("started", _text), is_text=True),
+    Column("seconds", _get("seconds", formats.count)),
+    Column("config", lambda row: _text(row["config"])[:8], is_text=True),
+    Column("settings then -> now", lambda row: "; ".join(row["unlike_now"]), is_text=True),
+)
 NEW_HOSTS_COLUMN = Column("new\nhosts", _get("new_domains", formats.count))
 QUALITY_COLUMNS = (
     Column("prec.", _get("precision", formats.number)),
     Column("rec.", _get("recall", formats.number)),
     Column("F1", _get("f1", formats.number)),
+)
+LEAK_COLUMNS = (
+    Column("benchmark", _get("benchmark", _text), is_text=True),
+    Column("item", _get("item", _text), is_text=True),
+    Column("units", _get("units", formats.count)),
+    Column("pages", _get("pages", formats.count)),
+    Column("hosts", _get("hosts", formats.count)),
+    Column("gone", _get("pages_gone", formats.count)),
+    Column("longest agreeing run", lambda row: " ".join(row["text"].split())[:120], is_text=True),
 )
 DOMAIN_COLUMNS = (
     Column("host", _get("host", _text), is_text=True),
@@ -201,7 +218,7 @@ def story_lines(story: Mapping[str, Any]) -> list[str]:
         f"record      {_pointer(page)}",
         f"            {page['crawl']}, fetched {page['fetch_time']}, {page['payload_digest']}",
         f"extraction  {charset}; {page['language']} ({page['language_score']:.2f}); {page['n_chars']:,} characters, "
-        f"{page['n_tokens']:,} tokens; formulas: {page['formulas_kept']} kept of {page['formulas_found']}",
+        f"{page['n_tokens']:,} tokens; formulas: {_formulas(page)}",
         f"title       {page['title']}",
     ]
     beginning = [line.strip() for line in story["text"].splitlines() if line.strip()][:6]
@@ -219,6 +236,11 @@ def story_lines(story: Mapping[str, Any]) -> list[str]:
 
 def _pointer(record: Mapping[str, Any]) -> str:
     return f"{record['warc_file']}, offset {record['warc_offset']}, length {record['warc_length']}"
+
+
+def _formulas(page: dict[str, Any]) -> str:
+    kinds = ", ".join(f"{one['kind']} {one['kept']}/{one['found']}" for one in page["formulas_by_kind"])
+    return f"{page['formulas_kept']} kept of {page['formulas_found']}" + (f" ({kinds})" if kinds else "")
 
 
 def _duplicate_lines(story: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ _MAX_LISTED = 10
 _MAX_STEPS = 100
 _WANTED_COLUMNS = """page_id, url, host, domain, crawl, fetch_time, warc_file, warc_offset, warc_length,
     payload_digest, charset, truncated, language, language_score, title, n_chars, n_tokens, formulas_found,
-    formulas_kept"""
+    formulas_kept, formulas_by_kind"""
 
 
 def explain(run: Run, wanted: str) -> dict[str, Any]:

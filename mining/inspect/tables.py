@@ -54,8 +54,8 @@ _REMEDY = "take its stage out of manifest.json and run the same pipelines/mine.p
 _COLUMNS_WHEN_ABSENT = {
     "dropped": "url VARCHAR, reason VARCHAR, detail VARCHAR, warc_file VARCHAR, warc_offset BIGINT, warc_length BIGINT",
     "duplicates": "page_id VARCHAR, kept_id VARCHAR, kind VARCHAR, jaccard FLOAT",
-    "contaminated": "page_id VARCHAR, benchmark VARCHAR, item VARCHAR, gram VARCHAR, place INTEGER, rule VARCHAR, "
-    "action VARCHAR",
+    "contaminated": "page_id VARCHAR, benchmark VARCHAR, item VARCHAR, gram VARCHAR, place INTEGER, "
+    '"end" INTEGER, units INTEGER, rule VARCHAR, action VARCHAR',
     "corpus": "page_id VARCHAR, url VARCHAR, host VARCHAR, domain VARCHAR, language VARCHAR, text VARCHAR, "
     "n_tokens INTEGER, score DOUBLE, first_round INTEGER, formulas_kept INTEGER",
     "seed": "text VARCHAR, url VARCHAR, label VARCHAR, source VARCHAR, page_id VARCHAR, language VARCHAR",
@@ -180,13 +180,39 @@ def open_run(run_dir: str | Path) -> Run:
     metrics = {}
     for stage in sorted(manifest["stages"]):
         file = path / "rounds" / stage.removeprefix("round-") / "metrics.json"
-        if stage.startswith("round-") and file.is_file():
+        if stage.startswith("round-") and manifest["stages"][stage].get("state") == "done" and file.is_file():
             metrics[int(file.parent.name)] = read_object(file)
     connection = duckdb.connect(":memory:")
     # Extensions would be fetched from the network; a progress bar would land in piped output.
     for setting in ("autoinstall_known_extensions", "autoload_known_extensions", "enable_progress_bar"):
         connection.execute(f"SET {setting} = false")
     return Run(path=path, manifest=manifest, metrics=metrics, connection=connection)
+
+
+def made_by(run: Run) -> list[Row]:
+    """A row a stage, in the order they ran: when, in how many seconds, and by which config.
+
+    `config` is the hash of the settings that the stage depends on; `unlike_now` says where they differ from those of
+    the last run on the directory: such a stage would be made again, or would come out the same.
+    """
+    from mining.lineage import differences
+
+    now = run.manifest.get("config", {})
+    rows = []
+    for name, stage in run.stages.items():
+        config = stage.get("config", {})
+        present = {section: now.get(section) for section in config}
+        rows.append(
+            {
+                "stage": name,
+                "state": stage.get("state"),
+                "started": stage.get("started"),
+                "seconds": stage.get("seconds"),
+                "config": stage.get("config_hash"),
+                "unlike_now": differences(config, present),
+            }
+        )
+    return rows
 
 
 def read_object(file: Path) -> dict[str, Any]:

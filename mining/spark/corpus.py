@@ -1,7 +1,9 @@
 """The last stages: decontamination with evidence, and the corpus with its card."""
 
+import functools
 import io
 import json
+import operator
 import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from mining.config import ExportConfig
@@ -28,10 +30,14 @@ from mining.decontaminate import (
 from mining.errors import ConfigError
 from mining.inputs import InputFile
 from mining.page import estimate_tokens
-from mining.spark.tables import read_table, write_table
-from mining.store import Store, code_version, fresh_partial, publish, write_json, write_text
+from mining.spark.tables import read_table
+from mining.store import Store, code_version, fresh_partial, publish, remove, write_json, write_text
 
-_EVIDENCE = "page_id string, benchmark string, item string, gram string, place int, end int, rule string, action string"
+_EVIDENCE = (
+    "page_id string, benchmark string, item string, gram string, place int, end int, units int, rule string, "
+    "action string"
+)
+_FOUND = f"{_EVIDENCE}, host string, action_without_shorts string"
 _CORPUS = (
     "page_id string, url string, host string, domain string, language string, text string, n_tokens int, "
     "score double, first_round int, crawl string, warc_file string, warc_offset bigint, warc_length bigint, "
@@ -63,47 +69,96 @@ def decontaminate(
     table: Path,
     cfg: DecontaminateConfig,
 ) -> dict[str, Any]:
-    """Write contaminated/: one row of evidence a match in the collected pages. Returns the stage's facts."""
+    """Write contaminated/: one row of evidence a match in the collected pages. Returns the stage's facts.
+
+    contaminated/_benchmarks.json says what was looked for, what was not, and which phrases are common.
+    """
     index = build(read_benchmarks(benchmarks), cfg)
     shared = session.sparkContext.broadcast(index)
     wanted = pages.join(read_table(session, collected).select("page_id"), "page_id", "left_semi")
 
     def batches(stream: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        names = [part.split()[0] for part in _FOUND.split(", ")]
+        kinds = [pa.int32() if part.endswith(" int") else pa.string() for part in _FOUND.split(", ")]
         for batch in stream:
             rows: list[tuple[Any, ...]] = []
-            for page_id, text in zip(
-                batch.column("page_id").to_pylist(), batch.column("text").to_pylist(), strict=True
-            ):
-                rows += evidence(page_id, text, shared.value)
-            kinds = [*[pa.string()] * 4, pa.int32(), pa.int32(), pa.string(), pa.string()]
+            for page in batch.to_pylist():
+                rows += evidence(page["page_id"], page["host"], page["text"], shared.value)
             columns = list(zip(*rows, strict=True)) if rows else [()] * len(kinds)
-            names = [part.split()[0] for part in _EVIDENCE.split(", ")]
             yield pa.RecordBatch.from_arrays([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names)
 
-    found = wanted.select("page_id", "text").mapInArrow(batches, _EVIDENCE)
-    write_table(found.orderBy("page_id", "place", "benchmark", "item"), table)
-    rows = read_table(session, table, _EVIDENCE)
-    counts = rows.agg(F.countDistinct("page_id"), F.countDistinct("benchmark", "item"), F.count("*")).collect()[0]
+    found = wanted.select("page_id", "host", "text").mapInArrow(batches, _FOUND).persist()
+    partial = fresh_partial(table)
+    try:
+        common = _common_shorts(found, cfg.max_hosts_per_short)
+        rows = _without_common(found, common).orderBy("page_id", "place", "end", "benchmark", "item")
+        rows.write.parquet(str(partial))
+        shorts = [{"benchmark": benchmark, "item": item, "hosts": hosts} for benchmark, item, hosts in common]
+        write_json(partial / "_benchmarks.json", {**index.report(), "common_short_texts": shorts})
+        publish(partial, table)
+    finally:
+        found.unpersist()
+        remove(partial)
+    counts = _counts(read_table(session, table, _EVIDENCE))
     total = wanted.count()
     return {
         "in_": total,
-        "kept": total - counts[0],
-        "pages_with_matches": counts[0],
-        "items_matched": counts[1],
-        "matches": counts[2],
+        "kept": total - counts["pages_with_matches"],
+        **counts,
         "items": len(index.items),
-        "items_too_short": len(index.ignored),
+        "texts_not_sought": len(index.ignored),
+        "short_answers_not_sought": sum(index.short_answers.values()),
+        "common_short_texts": len(common),
         "dropped": {},
     }
 
 
-def evidence(page_id: str, text: str, index: BenchmarkIndex) -> list[tuple[Any, ...]]:
-    """The matches of one page as rows, with what the rule does about them."""
+def evidence(page_id: str, host: str, text: str, index: BenchmarkIndex) -> list[tuple[Any, ...]]:
+    """The matches of one page as rows of `_FOUND`, with what the rule does about them."""
     matches = find(text, index)
     if not matches:
         return []
     action = clean(text, matches, index.cfg).action
-    return [(page_id, m.benchmark, m.item, m.gram, m.place, m.end, m.rule, action) for m in matches]
+    without = clean(text, [match for match in matches if match.rule == "ten_gram"], index.cfg).action
+    return [
+        (page_id, m.benchmark, m.item, m.gram, m.place, m.end, m.units, m.rule, action, host, without) for m in matches
+    ]
+
+
+def _common_shorts(found: DataFrame, max_hosts: int) -> list[tuple[str, str, int]]:
+    """(benchmark, item, hosts) of the short texts that are on more than `max_hosts` hosts; none for 0."""
+    if not max_hosts:
+        return []
+    hosts = found.where("rule = 'short_exact'").groupBy("benchmark", "item").agg(F.countDistinct("host").alias("hosts"))
+    rows = hosts.where(F.col("hosts") > max_hosts).orderBy(F.desc("hosts"), "benchmark", "item").collect()
+    return [(row["benchmark"], row["item"], row["hosts"]) for row in rows]
+
+
+def _without_common(found: DataFrame, common: list[tuple[str, str, int]]) -> DataFrame:
+    """The evidence, where common short texts are `short_common` and nothing is done for them."""
+    names = [part.split()[0] for part in _EVIDENCE.split(", ")]
+    if not common:
+        return found.select(*names)
+    is_item = [(F.col("benchmark") == benchmark) & (F.col("item") == item) for benchmark, item, _ in common]
+    is_common = (F.col("rule") == "short_exact") & functools.reduce(operator.or_, is_item)
+    has_short = F.max(((F.col("rule") == "short_exact") & ~is_common).cast("int")).over(Window.partitionBy("page_id"))
+    action = F.when(has_short == 1, F.col("action")).otherwise(F.col("action_without_shorts"))
+    return (
+        found.withColumn("action", F.when(is_common, F.lit("none")).otherwise(action))
+        .withColumn("rule", F.when(is_common, F.lit("short_common")).otherwise(F.col("rule")))
+        .select(*names)
+    )
+
+
+def _counts(evidence_rows: DataFrame) -> dict[str, int]:
+    """Pages, items and matches for the manifest; common short texts count as matches only."""
+    acted = evidence_rows.where("action <> 'none'")
+    row = acted.agg(
+        F.countDistinct("page_id").alias("pages_with_matches"),
+        F.countDistinct("benchmark", "item").alias("items_matched"),
+        F.coalesce(F.max("units"), F.lit(0)).alias("longest_run_units"),
+    ).collect()[0]
+    return {**row.asDict(), "matches": evidence_rows.count()}
 
 
 def export(
@@ -117,7 +172,8 @@ def export(
 ) -> dict[str, Any]:
     """Write corpus/ (Parquet, JSONL.zst on request, README.md). Returns the stage's facts."""
     final = read_table(session, store.round_dir(last_round) / "collected").select("page_id", "score")
-    spans = read_table(session, store.path / "contaminated", _EVIDENCE).groupBy("page_id")
+    acted = read_table(session, store.path / "contaminated", _EVIDENCE).where("action <> 'none'")
+    spans = acted.groupBy("page_id")
     rows = (
         pages.join(final, "page_id")
         .join(_first_rounds(session, store, last_round), "page_id")
@@ -157,7 +213,7 @@ def _cleaned(batch: pa.RecordBatch, names: list[str], rule: DecontaminateConfig)
         tokens = batch.column("n_tokens").to_pylist()
         for number, found in enumerate(spans):
             if found:
-                matches = [Match("", "", "", one["place"], one["end"], one["rule"]) for one in found]
+                matches = [Match("", "", "", one["place"], one["end"], 0, one["rule"]) for one in found]
                 texts[number] = clean(texts[number], matches, rule).text
                 tokens[number] = estimate_tokens(texts[number] or "")
         columns["text"], columns["n_tokens"] = pa.array(texts, pa.string()), pa.array(tokens, pa.int32())

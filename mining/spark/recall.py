@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from mining.classifier import MATH, OTHER, ClassifierConfig, fasttext_line, open_classifier
 from mining.config import SeedConfig
 from mining.domains import DomainConfig, DomainStats, is_candidate, wilson_lower
+from mining.errors import StoreError
 from mining.prefixes import Label, LabelIndex, PrefixConfig, label_for, label_index, propose
 from mining.rounds import Bin, RoundsConfig, bin_of_cut, logit, take_until, threshold_for_precision
 from mining.url import canonical_url, path_prefixes
@@ -46,6 +47,22 @@ def _label_of(url: str, index: LabelIndex) -> str | None:
     return label.label if label else None
 
 
+def without_urls(pages: DataFrame, urls: Sequence[str]) -> DataFrame:
+    """The pages but those with one of a few URLs, as captured."""
+    return pages.where(~F.col("url").isin(sorted(set(urls))))
+
+
+def audited_pages(
+    session: SparkSession, scores: DataFrame, collected: DataFrame, audits: Mapping[str, bool]
+) -> list[tuple[str, str, bool, bool, float]]:
+    """(domain, language, is_math, collected, score) of the audited URLs that have a page, by page_id."""
+    labels = session.createDataFrame(sorted(audits.items()), "url string, is_math boolean")
+    known = scores.join(F.broadcast(labels), "url")
+    marks = collected.select("page_id", F.lit(True).alias("is_collected"))
+    rows = known.join(marks, "page_id", "left").orderBy("page_id").collect()
+    return [(row["domain"], row["language"], row["is_math"], bool(row["is_collected"]), row["score"]) for row in rows]
+
+
 def training_set(
     pages: DataFrame,
     seed_positive: DataFrame,
@@ -65,8 +82,9 @@ def training_set(
     math (never the classifier's own choice). Negatives: `crawl_negatives` random pages a positive, without collected
     pages and without pages under math prefixes, and the negative files.
     """
-    draw = F.xxhash64("key", F.lit(seed_cfg.seed))
-    seeds = _documents(seed_positive, MATH, "seed").orderBy(draw, "key").limit(seed_cfg.max_positives)
+    # Two documents of one text differ in url or language: without these the one that a limit leaves out is anyone's.
+    draw = [F.xxhash64("key", F.lit(seed_cfg.seed)), *map(F.col, ("key", "url", "language"))]
+    seeds = _documents(seed_positive, MATH, "seed").orderBy(*draw).limit(seed_cfg.max_positives)
     parts = [seeds]
     excluded: DataFrame | None = None
     if collected_last is not None and last_scores is not None:
@@ -83,10 +101,10 @@ def training_set(
     if excluded is not None:
         crawl = crawl.join(excluded, "page_id", "left_anti")
     wanted = math.ceil(positives.count() * seed_cfg.crawl_negatives)
-    crawl = _documents(crawl, OTHER, "crawl").orderBy(draw, "key").limit(wanted)
+    crawl = _documents(crawl, OTHER, "crawl").orderBy(*draw).limit(wanted)
     rows = positives.unionByName(crawl)
     if seed_negative is not None:
-        files = _documents(seed_negative, OTHER, "negative_file").orderBy(draw, "key").limit(seed_cfg.max_negatives)
+        files = _documents(seed_negative, OTHER, "negative_file").orderBy(*draw).limit(seed_cfg.max_negatives)
         rows = rows.unionByName(files)
     lines = _with_lines(rows, max_chars)
     return lines.orderBy(F.xxhash64("key", F.lit(seed_cfg.seed + 1)), "key", "label").drop("key")
@@ -145,8 +163,11 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """(label, line) of a written training set, in its order."""
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["label", "line"]):
-            yield from zip(batch.column("label").to_pylist(), batch.column("line").to_pylist(), strict=True)
+        try:
+            for batch in pq.ParquetFile(file, page_checksum_verification=True).iter_batches(columns=["label", "line"]):
+                yield from zip(batch.column("label").to_pylist(), batch.column("line").to_pylist(), strict=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{file}: damaged ({error}); delete {path} and run the same line again") from None
 
 
 def score_pages(pages: DataFrame, model_path: Path, *, version: str, cfg: ClassifierConfig) -> DataFrame:
@@ -230,7 +251,8 @@ def domain_table(scores: DataFrame, collected: DataFrame, last: DataFrame | None
         F.sum("is_collected").alias("collected"),
         F.sum("n_tokens").alias("tokens"),
         F.sum(F.col("is_collected") * F.col("n_tokens")).alias("collected_tokens"),
-        F.avg("score").alias("mean_score"),
+        # Decimals add up to the same in any order, so that the table does not depend on partitions.
+        (F.sum(F.col("score").cast("decimal(38,15)")).cast("double") / F.count("*")).alias("mean_score"),
     )
     section = F.udf(_first_section, "string", useArrow=False)("url")
     sections = marked.groupBy("host", section.alias("section")).agg(

@@ -1,11 +1,11 @@
 """A recall round as a resumable sequence of tables under rounds/NN."""
 
 import dataclasses
-import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,41 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from mining import llm
 from mining import store as files
 from mining.annotate import annotate, merge, read_hosts_table
+from mining.audits import Audit, write_audits
+from mining.calibration import MIN_OF_EACH
 from mining.classifier import train
 from mining.config import MineConfig
 from mining.errors import ConfigError, NeedsLabels
 from mining.inputs import InputFile
+from mining.journal import Journal
+from mining.lineage import Lineage, labels_before
+from mining.page import PAGES_SCHEMA
 from mining.prefixes import Label, PrefixProposal, label_for, label_index, read_labels, write_labels
-from mining.rounds import overlap, should_stop
+from mining.rounds import AuditedPage, audit_figures, drifted, overlap, should_stop
 from mining.spark import recall
-from mining.spark.tables import check_parquet, read_seed, read_table, write_file, write_table
+from mining.spark.calibrate import calibrated_scores, logits_and_shapes
+from mining.spark.excerpts import page_excerpts
+from mining.spark.tables import check_parquet, read_arrow, read_seed, read_table, write_file, write_table
 from mining.store import Store
 
 logger = logging.getLogger("mine")
+
+_NUM_NAMED = 10
+
+# What each step leaves, in the order of the steps (mining.lineage.STEPS); the last file of a step is written last.
+_OUTPUTS = {
+    "seed": ("seed.parquet",),
+    "train": ("classifier.bin", "classifier.json"),
+    "score": ("calibration.json", "scores"),
+    "collect": ("cut.json", "collected"),
+    "domains": ("domains.parquet",),
+    "prefixes": ("prefixes.parquet",),
+    "label": ("labels.csv", "metrics.json"),
+}
+_ALL_OUTPUTS = [output for outputs in _OUTPUTS.values() for output in outputs]
 
 
 def run_round(
@@ -36,9 +58,7 @@ def run_round(
     number: int,
     *,
     pages: Callable[[], DataFrame],
-    base_hash: str,
-    positive: Sequence[InputFile],
-    negative: Sequence[InputFile],
+    lineage: Lineage,
     hosts_file: Path,
     labels_file: Path,
     precision_labels: Path,
@@ -51,39 +71,40 @@ def run_round(
     name = f"round-{number:02d}"
     here = store.round_dir(number)
     before = store.round_dir(number - 1) if number > 1 else None
-    labels = read_labels((before / "labels.csv").read_text(encoding="utf-8")) if before else []
-    inputs_hash = files.digest(
-        [
-            [dataclasses.asdict(part) for part in (cfg.seed, cfg.classifier, cfg.domains, cfg.prefixes, cfg.labels)],
-            {**dataclasses.asdict(cfg.rounds), "max_rounds": 0, "stop_overlap": 0},
-            [file.facts() for file in (*positive, *negative)],
-            base_hash,
-            store.stage(f"round-{number - 1:02d}")["inputs_hash"] if before else "",  # type: ignore[index]
-            [(label.prefix, label.label) for label in labels],
-        ]
-    )
-    if store.is_done(name, inputs_hash):
+    steps = lineage.round_steps(number)
+    inputs_hash = files.digest(steps)
+    if lineage.is_done(name, inputs_hash) and all((here / output).exists() for output in _ALL_OUTPUTS):
         logger.info("%s: done before, skipped", name)
-        return should_stop(number, store.stage(name)["overlap_last"], cfg.rounds)  # type: ignore[index]
-    one = _Round(session, store, cfg, number, here, before, labels)
+        done = store.stage(name) or {}
+        if not done.get("landed", True):
+            return f"round {number} did not land"
+        return should_stop(number, done["overlap_last"], cfg.rounds)
+    store.forget([name])
+    labels = labels_before(store, number)
+    audits = lineage.audits(number)
+    one = _Round(session, store, cfg, number, here, before, labels, audits)
     started, clock = files.now(), time.monotonic()
     logger.info("%s: started", name)
-    one.prepare(inputs_hash)
+    one.prepare(steps)
     unique = pages()
-    one.seed(unique, positive, negative)
+    one.seed(unique, lineage.inputs.positive, lineage.inputs.negative)
     training = one.train()
-    one.score(unique)
+    one.score(unique, lineage.calibrating(number))
     share_before = one.collect(precision_labels)
     one.aggregate()
     stop = should_stop(number, share_before, cfg.rounds)
     one.label(hosts_file, labels_file, last=bool(stop))
     metrics = one.metrics(training, share_before)
+    metrics["audit"], landed = one.audit()
     files.write_json(here / "metrics.json", metrics)
+    if not landed:
+        stop = f"round {number} did not land: its precision on the audited pages fell"
     facts = {key: metrics[key] for key in ("collected", "collected_tokens", "new_pages", "candidates", "prefixes_math")}
     seconds = time.monotonic() - clock
     store.finish(
         name, inputs_hash=inputs_hash, started=started, seconds=seconds, in_=metrics["pages"],
-        kept=metrics["collected"], dropped={}, overlap_last=share_before, **facts,
+        kept=metrics["collected"], dropped={}, overlap_last=share_before, **facts, steps=steps,
+        landed=landed, training={key: training[key] for key in ("seed", "threads", "exact")}, **lineage.facts(name),
     )  # fmt: skip
     logger.info(
         "%s: done in %.1f s: %s of %s pages collected, %s new, overlap with the last round %s, %d candidate hosts, "
@@ -99,25 +120,40 @@ class _Round:
 
     def __init__(
         self, session: SparkSession, store: Store, cfg: MineConfig, number: int, here: Path, before: Path | None,
-        labels: list[Label],
+        labels: list[Label], audits: list[Audit],
     ) -> None:  # fmt: skip
         self.session, self.store, self.cfg, self.number = session, store, cfg, number
-        self.here, self.before, self.labels = here, before, labels
+        self.here, self.before, self.labels, self.audits = here, before, labels, audits
         self.seconds: dict[str, float] = {}
+        self.annotator_facts: dict[str, Any] = {}
 
-    def prepare(self, inputs_hash: str) -> None:
-        """An empty folder, or the one that a killed run of the same round left."""
+    def prepare(self, steps: dict[str, str]) -> None:
+        """Keep the tables of the steps that would come out the same, from the first changed or missing one none.
+
+        Tables go before the stamp is written: a run killed in between finds the old stamp and no table.
+        """
         stamp = self.here / "inputs.json"
-        if not stamp.exists() or json.loads(stamp.read_text()) != inputs_hash:
-            files.remove(self.here)
-            self.here.mkdir(parents=True)
-            files.write_json(stamp, inputs_hash)
+        made = files.read_json(stamp) if stamp.exists() else {}
+        keeping = True
+        for step, outputs in _OUTPUTS.items():
+            same = isinstance(made, dict) and made.get(step) == steps[step]
+            keeping = keeping and same and (step == "label" or all((self.here / one).exists() for one in outputs))
+            if not keeping:
+                for output in outputs:
+                    files.discard(self.here / output)
+        self.here.mkdir(parents=True, exist_ok=True)
+        files.discard(self.here / "audits.csv")
+        if self.audits:
+            write_audits(self.here / "audits.csv", self.audits)
+        files.write_json(stamp, steps)
 
     def seed(self, pages: DataFrame, positive: Sequence[InputFile], negative: Sequence[InputFile]) -> None:
         table = self.here / "seed.parquet"
         if table.exists():
             return
         with self._timed("seed"):
+            if self.audits:  # they judge the rounds, so no round learns its words from them
+                pages = recall.without_urls(pages, [audit.url for audit in self.audits])
             last = read_table(self.session, self.before / "scores", recall.SCORES) if self.before else None
             last_seed = self._table(self.before, "seed.parquet") if self.before else None
             rows = recall.training_set(
@@ -149,17 +185,34 @@ class _Round:
                 facts, {**settings, "exact": self.cfg.classifier.threads == 1, "seconds": self.seconds["train"]}
             )
 
-        return json.loads(facts.read_text(encoding="utf-8"))
+        return files.read_json(facts)
 
-    def score(self, pages: DataFrame) -> None:
-        table = self.here / "scores"
+    def score(self, pages: DataFrame, audited: Mapping[str, bool]) -> None:
+        """Write scores/: the classifier's logits, weighed with the pages' shape where audited pages say how."""
+        table, facts = self.here / "scores", self.here / "calibration.json"
         if table.exists():
             return
+        model, cfg = self.here / "classifier.bin", self.cfg.classifier
+        version = files.file_digest(model)
+        positives = sum(audited.values())
+        is_calibrated = min(positives, len(audited) - positives) >= MIN_OF_EACH
+        if audited and not is_calibrated:
+            logger.warning(
+                "round-%02d: %d audited pages are too few to calibrate the scores: %d of each label are needed",
+                self.number, len(audited), MIN_OF_EACH,
+            )  # fmt: skip
         with self._timed("score"):
-            model = self.here / "classifier.bin"
-            write_table(
-                recall.score_pages(pages, model, version=files.file_digest(model), cfg=self.cfg.classifier), table
-            )
+            if not is_calibrated:
+                files.write_json(facts, {})
+                write_table(recall.score_pages(pages, model, version=version, cfg=cfg), table)
+                return
+            work_dir = self.here / "calibrating"
+            write_table(logits_and_shapes(pages, model, version=version, cfg=cfg), work_dir / "logits")
+            logits = read_table(self.session, work_dir / "logits")
+            scores, calibration = calibrated_scores(self.session, logits, audited, work_dir=work_dir)
+            files.write_json(facts, calibration.to_json())
+            write_table(scores, table)
+            files.discard(work_dir)
 
     def collect(self, precision_labels: Path) -> float | None:
         """Write collected/ and return the share of it that the last round had."""
@@ -195,7 +248,7 @@ class _Round:
 
         The last round asks nobody: its labels would have no round to serve.
         """
-        proposals = pq.read_table(self.here / "prefixes.parquet")
+        proposals = read_arrow(self.here / "prefixes.parquet")
         if self.cfg.labels.annotator == "file":
             given = _read_labels_file(labels_file)
             wanted = [p["prefix"] for p in proposals.to_pylist() if p["proposed"]]
@@ -210,9 +263,11 @@ class _Round:
                     "  then run the same command again"
                 )
             labels = merge(self.labels, given)
+        elif self.cfg.labels.annotator == "llm":
+            labels = self.labels if last else merge(self.labels, self._ask_model(proposals))
         else:
             table = read_hosts_table(hosts_file) if self.cfg.labels.annotator == "hosts" else None
-            domains = pq.read_table(self.here / "domains.parquet", columns=["host", "candidate"])
+            domains = read_arrow(self.here / "domains.parquet", columns=["host", "candidate"])
             hosts = sorted(row["host"] for row in domains.to_pylist() if row["candidate"])
             fresh = annotate(
                 hosts,
@@ -225,6 +280,30 @@ class _Round:
         files.write_text(self.here / "labels.csv", write_labels(labels))
         self._enter(labels, proposals)
 
+    def _ask_model(self, proposals: pa.Table) -> list[Label]:
+        """A language model's labels of this round's prefixes, each shown with a few of its pages."""
+        cfg = self.cfg.labels.llm
+        rows = [_proposal(row) for row in proposals.to_pylist()]
+        host_of = dict(zip(proposals.column("prefix").to_pylist(), proposals.column("host").to_pylist(), strict=True))
+        wanted = llm.prefixes_to_ask(rows, self.labels, cfg)
+        with self._timed("annotate"):
+            pages = page_excerpts(
+                read_table(self.session, self.store.path / "pages", PAGES_SCHEMA),
+                self.scores(),
+                self._table(self.here, "collected"),
+                hosts=[host_of[row.prefix] for row in wanted],
+                rows=[row.prefix for row in rows],
+                wanted=[row.prefix for row in wanted],
+                per_prefix=cfg.pages_per_prefix,
+                max_chars=2 * cfg.excerpt_chars,  # white space is joined before the text is cut
+            )
+            questions = {row.prefix: llm.messages(row, pages.get(row.prefix, []), cfg) for row in wanted}
+            journal = Journal(self.store.path / "llm_answers.jsonl")
+            verdicts = llm.ask(questions, cfg, journal=journal, name=f"round-{self.number:02d}")
+        self.annotator_facts = verdicts.facts(cfg)
+        model, when = cfg.endpoint.model, files.now()
+        return llm.labels_from(verdicts, rows, self.labels, model=model, labelled_at=when)
+
     def _enter(self, labels: list[Label], proposals: pa.Table) -> None:
         index = label_index(labels)
         found = [label_for(f"http://{prefix}", index) for prefix in proposals.column("prefix").to_pylist()]
@@ -233,7 +312,7 @@ class _Round:
             "annotator": [f.annotator if f else None for f in found],
         }
         _replace_columns(self.here / "prefixes.parquet", columns)
-        hosts = pq.read_table(self.here / "domains.parquet", columns=["host"]).column("host").to_pylist()
+        hosts = read_arrow(self.here / "domains.parquet", columns=["host"]).column("host").to_pylist()
         by_host: dict[str, set[str]] = {}
         for label in labels:
             by_host.setdefault(label.prefix.split("/")[0], set()).add(label.label)
@@ -248,11 +327,11 @@ class _Round:
             fresh = collected.join(self._table(self.before, "collected"), "page_id", "left_anti")
         seed = self._table(self.here, "seed.parquet").groupBy("label", "source").count().collect()
         by_source = {row["source"]: row["count"] for row in seed if row["label"] == "math"}
-        domains = pq.read_table(self.here / "domains.parquet").to_pandas()
-        prefixes = pq.read_table(self.here / "prefixes.parquet").to_pandas()
+        domains = read_arrow(self.here / "domains.parquet").to_pandas()
+        prefixes = read_arrow(self.here / "prefixes.parquet").to_pandas()
         held = domains[domains["collected"] > 0]
 
-        cut = json.loads((self.here / "cut.json").read_text(encoding="utf-8"))
+        cut = files.read_json(self.here / "cut.json")
         rule = self.cfg.rounds
         value = {"token_budget": rule.token_budget, "threshold": rule.threshold, "precision": rule.target_precision}
         labels = read_labels((self.here / "labels.csv").read_text(encoding="utf-8"))
@@ -273,10 +352,39 @@ class _Round:
             "prefixes_proposed": int(prefixes["proposed"].sum()),
             "prefixes_math": sum(label.label == "math" for label in labels),
             "prefixes_not_math": sum(label.label == "not_math" for label in labels),
+            "annotator": self.annotator_facts,
             "classifier": training,
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
             "histogram": recall.histogram(scores, collected.select("page_id")),
         }
+
+    def audit(self) -> tuple[dict[str, Any], bool]:
+        """The round's figures on the held-out audited pages, by language too, and whether the round lands."""
+        held_out = {audit.url: audit.label == "math" for audit in self.audits if audit.held_out}
+        if not held_out:
+            return {}, True
+        rows = recall.audited_pages(self.session, self.scores(), self._table(self.here, "collected"), held_out)
+        pages = [AuditedPage(*row) for row in rows]
+        figures = audit_figures(pages)
+        languages = sorted({page.language for page in pages})
+        figures["by_language"] = {
+            name: audit_figures([page for page in pages if page.language == name]) for name in languages
+        }
+        last = files.read_json(self.before / "metrics.json").get("audit") if self.before else None
+        if not last or not drifted(figures, last, self.cfg.rounds):
+            return figures, True
+        wrong = Counter(page.domain for page in pages if page.collected and not page.is_math)
+        domains = read_arrow(self.here / "domains.parquet").to_pandas()
+        gained = (domains["collected"] - domains["prev_collected"].fillna(0)).groupby(domains["domain"]).sum()
+        newest = gained[gained > 0].sort_values(ascending=False).head(_NUM_NAMED)
+        logger.warning(
+            "round-%02d: precision on the held-out audited pages fell from %.3f to %.3f, more than "
+            "rounds.max_precision_drop=%s: the round does not land; collected and not math: %s; domains that gained most: %s",
+            self.number, last["precision"], figures["precision"], self.cfg.rounds.max_precision_drop,
+            ", ".join(f"{name} ({n})" for name, n in wrong.most_common(_NUM_NAMED)) or "-",
+            ", ".join(f"{name} (+{int(n)})" for name, n in newest.items()) or "-",
+        )  # fmt: skip
+        return figures, False
 
     def scores(self) -> DataFrame:
         return self._table(self.here, "scores", recall.SCORES)
@@ -327,9 +435,9 @@ def _proposal(row: dict[str, Any]) -> PrefixProposal:
 
 
 def _replace_columns(path: Path, columns: dict[str, list[Any]]) -> None:
-    table = pq.read_table(path)
+    table = read_arrow(path)
     for name, values in columns.items():
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(values, pa.string()))
-    partial = path.with_name(f"{path.name}.partial")
-    pq.write_table(table, partial, compression="zstd")
+    partial = files.fresh_partial(path)
+    pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     partial.replace(path)

@@ -1,25 +1,29 @@
 """The Spark session, sized by the run's scale."""
 
 import os
+import re
 import sys
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from mining.config import SparkConfig
 
 _PARTITIONS = {"toy": 4, "node": 64, "cluster": 2000}
+_ATTEMPTS = 4
 
 
 def start_session(cfg: SparkConfig, *, scale: str) -> SparkSession:
-    """A session that quietly does its work: console progress on, INFO log off.
+    """A session that quietly does its work: console progress on, Spark's log off but for what ends it.
 
-    Whatever spark-submit or SPARK_* already set wins over `cfg`.
+    What fails a task fails the job, and `mining.spark.failures` says why; a trace for each attempt says less.
+
+    Whatever was given to spark-submit wins over `cfg`.
     """
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("motherlode mine")
-    if "SPARK_ENV_LOADED" not in os.environ and "MASTER" not in os.environ:
-        builder = builder.master(cfg.master).config("spark.driver.memory", cfg.driver_memory)
+    given = _given_to_submit()
     properties = {
+        "spark.driver.memory": cfg.driver_memory,
         "spark.sql.shuffle.partitions": str(_PARTITIONS[scale]),
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
@@ -28,13 +32,32 @@ def start_session(cfg: SparkConfig, *, scale: str) -> SparkSession:
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.ui.enabled": "false" if scale == "toy" else "true",
         "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
-        "spark.log.level": "ERROR",
+        "spark.log.level": "FATAL",
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
         "spark.hadoop.parquet.enable.summary-metadata": "false",
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
         **cfg.extra,
+        **given,
     }
+    master = given.get("spark.master") or os.environ.get("MASTER") or cfg.master
+    properties["spark.master"] = with_attempts(master)
+    builder = SparkSession.builder.appName("motherlode mine")
     for name, value in properties.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
+    session.sparkContext.setLogLevel("FATAL")
     return session
+
+
+def with_attempts(master: str) -> str:
+    """A local master that tries a task several times, as clusters do: a killed worker must not cost the run."""
+    match = re.fullmatch(r"local(?:\[(\*|\d+)\])?", master)
+    return f"local[{match.group(1) or 1},{_ATTEMPTS}]" if match else master
+
+
+def _given_to_submit() -> dict[str, str]:
+    """The properties that spark-submit was started with; none where plain Python starts Spark itself."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return {}
+    SparkContext._ensure_initialized()  # SparkConf sees them only once the gateway stands
+    return dict(SparkConf().getAll())

@@ -25,32 +25,49 @@ def read_table(session: SparkSession, path: Path, schema: pa.Schema | str | None
 
 
 def check_parquet(path: Path) -> None:
-    """StoreError naming the first Parquet file under `path` whose footer cannot be read."""
-    for file in [path] if path.is_file() else sorted(path.glob("*.parquet")):
+    """StoreError naming the first Parquet file under `path` whose footer cannot be read, or a table without files.
+
+    What is damaged further in is found by the checksums when it is read.
+    """
+    found = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    if not found:
+        raise StoreError(f"{path}: no Parquet file in this table; delete it and run the same line again")
+    for file in found:
         try:
             pq.read_metadata(file)
         except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"{file}: damaged Parquet ({error}); delete this table and run its stage again") from None
+            raise StoreError(f"{file}: damaged ({error}); delete {path} and run the same line again") from None
+
+
+def read_arrow(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A small table of one file, read by the driver; StoreError with the remedy where it is damaged."""
+    try:
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"{path}: damaged ({error}); delete it and run the same line again") from None
 
 
 def write_table(frame: DataFrame, path: Path) -> None:
     """Write a frame as a folder of Parquet files that appears when it is whole."""
     partial = fresh_partial(path)
-    frame.write.parquet(str(partial))
-    publish(partial, path)
+    try:
+        frame.write.parquet(str(partial))
+        publish(partial, path)
+    finally:
+        remove(partial)  # on a full disk half a table is in the way
 
 
 def write_file(frame: DataFrame, path: Path) -> None:
     """Write a sorted, moderate frame as one Parquet file."""
     folder = fresh_partial(path)
-    frame.coalesce(1).write.parquet(str(folder))
-    parts = sorted(folder.glob("*.parquet"))
-    if len(parts) != 1:
-        raise StoreError(f"{folder}: {len(parts)} Parquet files where one was expected")
-    single = path.with_name(f"{path.name}.single.partial")
-    os.replace(parts[0], single)
-    remove(folder)
-    os.replace(single, path)
+    try:
+        frame.coalesce(1).write.parquet(str(folder))
+        parts = sorted(folder.glob("*.parquet"))
+        if len(parts) != 1:
+            raise StoreError(f"{folder}: {len(parts)} Parquet files where one was expected")
+        os.replace(parts[0], path)
+    finally:
+        remove(folder)
 
 
 def read_seed(session: SparkSession, files: Sequence[str]) -> DataFrame:

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from reports.rows import Row, as_json, print_rows
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 from rich.console import Console
-from rich.table import Table
 
 from mining.errors import RecordError
 from mining.html.charset import decode
@@ -164,7 +164,7 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", text.translate(_VARIANTS).replace("\\", "¥"))
 
 
-def rows_of(kinds: dict[str, list[str]], pages_wanted: int) -> Iterator[dict[str, object]]:
+def rows_of(kinds: dict[str, list[str]], pages_wanted: int) -> Iterator[Row]:
     """One row for each encoding, label and peer."""
     for codec, kind, right, wrong in ENCODINGS:
         pages = encoded(kinds[kind], codec)[:pages_wanted]
@@ -182,10 +182,9 @@ def rows_of(kinds: dict[str, list[str]], pages_wanted: int) -> Iterator[dict[str
         yield row(case, f"unlabelled, first {len(few)}", recovered(by_us, few, None), "charset_normalizer", theirs)
 
 
-def row(case: str, metric: str, ours: float, peer: str, theirs: float) -> dict[str, object]:
+def row(case: str, metric: str, ours: float, peer: str, theirs: float) -> Row:
     """One comparison of recovered shares; the ratio is None where the peer recovers nothing."""
-    ratio = ours / theirs if theirs else None
-    return {"case": case, "metric": metric, "ours": ours, "peer": peer, "theirs": theirs, "ratio": ratio}
+    return Row(case, metric, ours, peer, theirs, ours / theirs if theirs else None)
 
 
 def microseconds(reader: Callable[[bytes, str | None], str], payloads: list[bytes]) -> float:
@@ -199,14 +198,11 @@ def microseconds(reader: Callable[[bytes, str | None], str], payloads: list[byte
     return statistics.median(rounds)
 
 
-def speed_row(payloads: list[bytes]) -> dict[str, object]:
+def speed_row(payloads: list[bytes]) -> Row:
     """Cost of the common case, a page of valid UTF-8; a ratio above 1 means that ours is faster."""
     ours, theirs = microseconds(by_us, payloads), microseconds(by_resiliparse, payloads)
     case = f"utf-8 as it comes, {len(payloads)} pages"
-    return {
-        "case": case, "metric": "us_per_page", "ours": ours, "peer": "resiliparse", "theirs": theirs,
-        "ratio": theirs / ours,
-    }  # fmt: skip
+    return Row(case, "us_per_page", ours, "resiliparse", theirs, theirs / ours)
 
 
 def main() -> int:
@@ -222,14 +218,9 @@ def main() -> int:
     kinds, mixture = collect(folder, args.pages)
     rows = [*rows_of(kinds, args.pages), speed_row(mixture)]
     if args.json:
-        sys.stdout.write(json.dumps({"rows": rows}) + "\n")
+        sys.stdout.write(json.dumps({"rows": as_json(rows)}) + "\n")
         return 0
-    table = Table(title="Share of pages recovered exactly")
-    for name in rows[0]:
-        table.add_column(name)
-    for one in rows:
-        table.add_row(*(f"{value:,.4g}" if isinstance(value, float) else str(value) for value in one.values()))
-    Console().print(table)
+    print_rows(Console(), "Share of pages recovered exactly", rows)
     return 0
 
 

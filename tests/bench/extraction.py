@@ -32,7 +32,8 @@ from extractors import measurements, pages
 from extractors.measurements import MATH_HEAVY, MIXED_WEB, Report
 from extractors.pages import WebSample
 from extractors.peers import Extractors
-from extractors.rows import Row, as_json, print_rows, print_verdicts
+from extractors.rows import print_verdicts
+from reports.rows import Row, as_json, print_rows
 from rich.console import Console
 
 PARTS = ("speed", "text", "formulas")

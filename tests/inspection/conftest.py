@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mining.audits import Audit, write_audits
 from mining.page import DROPPED_SCHEMA, PAGES_SCHEMA
 
 HOSTILE_TITLE = '<script>alert("t")</script> [bold red]x[/] \x1b[31m\u202etxt'
@@ -42,6 +43,7 @@ SCORES = {
     2: {"p1": 4.0, "p2": 3.0, "p3": 2.0, "p4": 2.5, "p5": 1.5, "p6": -1.0, "p7": 1.1, "p8": -5.0, "p12": 1.2},
 }
 CUT = 1.0  # collects p1 p2 p4, then p1 p2 p3 p4 p5 p7 p12
+_NOT_MATH = ("p6", "p7", "p8")
 # host, pages, collected in round 1, collected in round 2, candidate in round 1, label in round 1
 HOSTS = [
     ("math.example", 3, 2, 3, True, "math"),
@@ -50,8 +52,8 @@ HOSTS = [
     ("zh.example", 1, 0, 1, False, None),
 ]
 CONTAMINATED = [
-    ("p2", "gsm8k", "gsm8k-7", "the sum of", 0, "short_exact", "page"),
-    ("p4", "math", "math-3", "a limit is approached as x goes to zero from above", 0, "ten_gram", "segment"),
+    ("p2", "gsm8k", "gsm8k-7", "the sum of", 0, 10, 3, "short_exact", "page"),
+    ("p4", "math", "math-3", "a limit is approached as x goes to zero from above", 0, 12, 11, "ten_gram", "segment"),
 ]
 
 
@@ -93,6 +95,7 @@ def page_columns() -> dict[str, list[Any]]:
                 "n_tokens": tokens(page_id),
                 "formulas_found": 2,
                 "formulas_kept": 1,
+                "formulas_by_kind": [{"kind": "delimiters", "found": 2, "kept": 1}],
             }
         )
     return {name: [row[name] for row in rows] for name in PAGES_SCHEMA.names}
@@ -102,7 +105,16 @@ def write_round(run_dir: Path, number: int) -> None:
     folder = run_dir / "rounds" / f"{number:02d}"
     scores = SCORES[number]
     taken = [page for page, score in scores.items() if score >= CUT]
-    write(folder / "scores" / "0.parquet", {"page_id": list(scores), "score": list(scores.values())})
+    write(
+        folder / "scores" / "0.parquet",
+        {
+            "page_id": list(scores),
+            "url": [PAGES[p][0] for p in scores],
+            "host": [host_of(PAGES[p][0]) for p in scores],
+            "n_tokens": [tokens(p) for p in scores],
+            "score": list(scores.values()),
+        },
+    )
     write(
         folder / "collected" / "0.parquet",
         {"page_id": taken, "score": [scores[p] for p in taken], "n_tokens": [tokens(p) for p in taken]},
@@ -214,7 +226,7 @@ def run_dir(tmp_path: Path) -> Path:
     )
     for number in SCORES:
         write_round(path, number)
-    names = ("page_id", "benchmark", "item", "gram", "place", "rule", "action")
+    names = ("page_id", "benchmark", "item", "gram", "place", "end", "units", "rule", "action")
     write(
         path / "contaminated" / "0.parquet",
         dict(zip(names, map(list, zip(*CONTAMINATED, strict=True)), strict=True)),
@@ -238,6 +250,7 @@ def run_dir(tmp_path: Path) -> Path:
     done = {"state": "done", "seconds": 2.0, "in": 12, "kept": 12, "dropped": {}}
     stages: dict[str, Any] = dict.fromkeys(("dedup", "round-01", "round-02", "decontaminate", "export"), done)
     ingest = {**done, "in": 15, "dropped": {"not_html": 1, "too_short": 2}}
+    stages["decontaminate"] = {**done, "pages_with_matches": 2, "items_matched": 2, "items": 40}
     manifest = {"version": 1, "config": {}, "created": "2024-06-01T12:00:00Z", "stages": {"ingest": ingest, **stages}}
     (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return path
@@ -267,3 +280,16 @@ def edit_manifest() -> Callable[[Path, Callable[[dict[str, Any]], None]], None]:
         (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
     return edit
+
+
+@pytest.fixture
+def audit_all() -> Callable[[Path], None]:
+    """A function that writes an audits.csv over all pages of a run: p6, p7 and p8 are not math."""
+
+    def audit(path: Path) -> None:
+        write_audits(
+            path / "audits.csv",
+            [Audit(url, "not_math" if page in _NOT_MATH else "math", "ada") for page, (url, *_) in PAGES.items()],
+        )
+
+    return audit

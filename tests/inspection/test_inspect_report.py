@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mining.inspect import charts
-from mining.inspect.charts import Bar
+from mining.inspect.charts import Bar, Figure
 from mining.inspect.evaluate import evaluate, read_labels
 from mining.inspect.report import render
 from mining.inspect.tables import open_run
@@ -33,7 +34,7 @@ LOADING_TAGS = {
     "base",
     "image",
 }
-VOID_TAGS = {"meta", "br", "rect", "line", "circle", "polyline"}
+VOID_TAGS = {"meta", "br", "rect", "line", "circle", "polyline", "polygon"}
 
 
 class Elements(HTMLParser):
@@ -113,12 +114,23 @@ def test_report_shows_the_runs_figures(run_dir: Path, labels_file: Path) -> None
         "3 pages removed as duplicates",
         "gsm8k 1 1 0 1",
         "math 1 1 1 0",
+        "2 of 12 collected pages share text with 2 of 40 benchmark items",
+        "a limit is approached as x goes to zero from above",
         "blog.example/math",
+        "en 8 6 75.0% 2.20k",  # p1-p8; collected 1-5 and 7: 100 + 200 + 300 + 400 + 500 + 700
+        "7 collected 100.0% 14 7 2.1",  # 7 formulas kept in 3,400 tokens
+        "delimiters 9 18 9 50.0% 14 7 50.0%",
+        "0.731 +1.00 7 77.8% 3.40k the cut",
+        "0.950 +2.94 2 22.2% 300",  # p1 and p2 of round 2
+        "exact 1 1.10k 1 1.000",
+        "ingest 15 12 3 2.0 s 7.5/s",
+        "round 1 1.5 s 2.5 s 0.5 s 0.0 s",
         "cut +1.00",
         "zh",
     ):
         assert shown in text
     assert "0.824" in text  # F1 of the corpus, 14/17
+    assert "round 2, precision: 0.889 (" in html  # 8 labelled pages are collected and math, p7 is collected and not
 
 
 def test_unfinished_run_has_a_report_that_says_so(run_dir: Path, edit_manifest: Edit) -> None:
@@ -133,6 +145,45 @@ def test_unfinished_run_has_a_report_that_says_so(run_dir: Path, edit_manifest: 
 def test_many_hosts_are_cut_and_counted(run_dir: Path) -> None:
     html = render(open_run(run_dir), num_domains=1)
     assert html.count("3 more hosts: motherlode domains") == 2
+
+
+def test_formulas_by_kind_of_an_older_run_are_said_to_be_missing(run_dir: Path) -> None:
+    file = run_dir / "pages" / "0.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("formulas_by_kind"), file)
+    html = render(open_run(run_dir))
+    assert "its pages have no column formulas_by_kind" in html
+    assert "7 collected" in html  # the sums are there all the same
+
+
+def test_labels_asked_of_a_model_are_summed_up_with_their_price(run_dir: Path) -> None:
+    file = run_dir / "rounds" / "01" / "metrics.json"
+    facts = {
+        "model": "m<1>", "prefixes": 9, "from_journal": 0, "verdicts": {"mixed": 1, "subject": 6},
+        "without_verdict": {"no_json": 2}, "tokens_in": 12_000, "tokens_out": 800, "price": 0.031,
+    }  # fmt: skip
+    file.write_text(json.dumps({**json.loads(file.read_text()), "annotator": facts}))
+    html = render(open_run(run_dir))
+    assert "Labels asked of m&lt;1&gt;" in html
+    assert "9 prefixes: mixed 1, subject 6; without a verdict: no_json 2." in html
+    assert "12.0k tokens in, 800 out, a price of 0.03." in html
+    assert "took 12.0k tokens in and 800 out, a price of 0.03." in html
+
+
+def test_audited_pages_have_a_chart_of_their_own(run_dir: Path, audit_all: Callable[[Path], None]) -> None:
+    assert "By audited pages" not in render(open_run(run_dir))
+    audit_all(run_dir)
+    html = render(open_run(run_dir))
+    assert "By audited pages" in html
+    assert "round 2, precision: 0.750 (" in html and "round 1, recall: 0.333 (" in html
+
+
+def test_marks_stand_at_their_values_between_the_ends_of_their_intervals() -> None:
+    figures = [Figure(0.5, (0.25, 1.0)), Figure(None)]
+    svg = charts.interval_chart(["a", "b<c"], [("precision", figures), ("recall", [Figure(0.0)] * 2)], name="x")
+    # the drawing area reaches from y = 210 (0%) up to y = 40 (100%): 170 high
+    assert 'y1="167.5" y2="40.0"' in svg  # 210 - 0.25 * 170
+    assert re.findall(r'<circle[^>]* cy="([\d.]+)"', svg) == ["9.0", "125.0"]  # the key, then the one value
+    assert svg.count("<rect") == 3 and "b&lt;c, recall: 0.000" in svg
 
 
 def bars_of(svg: str) -> list[tuple[float, float]]:

@@ -9,9 +9,10 @@ from extractors.formula_cases import CASES, KEPT, LOST, verdict
 from extractors.formula_truth import Truth
 from extractors.pages import Golden, WebPage, is_held_out, visible_text
 from extractors.peers import OPENWEBMATH, OURS, RESILIPARSE, SLOW, TRAFILATURA, Extractor, Extractors, read_back
-from extractors.rows import Row, rows_for
+from extractors.rows import rows_for
 from extractors.text_scores import Score
 from extractors.timed import Outcome
+from reports.rows import Row
 
 BLOCK = 20
 ROUNDS = 3

@@ -4,7 +4,6 @@ import os
 import pickle
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +12,11 @@ from typing import Protocol
 import trafilatura
 from extractors.timed import Outcome, timed
 from html_to_markdown import ConversionOptions, PreprocessingOptions, convert
+from reports.peer_environments import python_of
 from resiliparse.extract.html2text import extract_plain_text
 
 from mining.html.extract import ExtractConfig, extract
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 # With resiliparse 2 every page raises in it, so that it cannot live in our environment.
 OPENWEBMATH_PACKAGES = ("openwebmath-text-extract==0.1.3", "resiliparse==0.14.5", "lxml==6.1.3", "numpy==2.4.6")
 
@@ -115,25 +114,9 @@ class OpenWebMath:
         )
 
 
-def openwebmath_python(folder: Path | None = None) -> Path:
-    """The Python of the peer's environment, made on first use under .bench-peers/.
-
-    Raises RuntimeError with pip's last line where it cannot be made.
-    """
-    folder = folder or REPOSITORY / ".bench-peers" / "openwebmath"
-    python = folder / "bin" / "python"
-    done = folder / ".done"
-    if done.exists() and done.read_text() == "\n".join(OPENWEBMATH_PACKAGES):
-        return python
-    sys.stderr.write(f"Setting up OpenWebMath's extractor in {folder} (once) ...\n")
-    install = (python, "-m", "pip", "install", "--disable-pip-version-check", "-q", *OPENWEBMATH_PACKAGES)
-    for command in ((sys.executable, "-m", "venv", "--clear", folder), install, (python, "-c", "import text_extract")):
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            last_line = (ran.stderr.strip() or ran.stdout.strip() or "no message").splitlines()[-1]
-            raise RuntimeError(f"{command[1]} {command[2]} failed: {last_line}")
-    done.write_text("\n".join(OPENWEBMATH_PACKAGES))
-    return python
+def openwebmath_python() -> Path:
+    """The Python of the peer's environment; RuntimeError where it cannot be made."""
+    return python_of("openwebmath", OPENWEBMATH_PACKAGES, check="import text_extract")
 
 
 class Extractors:

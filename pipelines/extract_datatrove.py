@@ -1,0 +1,85 @@
+"""The ingest stage of mine.py on datatrove: on this machine, on a Slurm cluster, or on Ray.
+
+    python pipelines/extract_datatrove.py --config configs/mine/real.yaml --data_dir D --run_dir R --workers 2
+    python pipelines/extract_datatrove.py --config C --run_dir R --executor slurm --tasks 500 --slurm.partition cpu
+    python pipelines/extract_datatrove.py ... --dry_run true     prints the plan, for Slurm the sbatch scripts
+    spark-submit pipelines/mine.py --config C --run_dir R --stages dedup,rounds,decontaminate,export      goes on
+
+The config is that of mine.py, and so are pages/, dropped/ and the manifest's entry, row for row. The same line again
+goes on with the files that are left. On Slurm the command submits the jobs and returns; the last of them publishes.
+
+Exit codes: 0 done, or submitted; 1 a task failed; 2 a wrong setting, input or run directory.
+
+After DeepSeekMath, section 2.1, which names no engine. What datatrove's own WarcReader leaves out (record offsets,
+lengths, digests, the crawler's charset) is kept here: the records are read by `mining.warc`, as on Spark.
+"""
+
+import dataclasses
+import logging
+import sys
+
+from mining.config import load_config
+from mining.errors import ConfigError, MotherlodeError, StoreError
+from mining.inputs import find_files
+from mining.lineage import Inputs, Lineage, check_changes
+from mining.shards import shards_of
+from mining.store import Store
+
+
+def run() -> None:
+    """Ingest, or print the plan; every input is looked up before any work starts."""
+    try:
+        from mining import trove
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error}: datatrove is not installed; pip install 'motherlode[datatrove]'") from None
+    cfg = load_config(config_class=trove.ExtractConfig)
+    if not cfg.ingest.warcs:
+        raise ConfigError("ingest.warcs is empty: name WARC files, for example --ingest.warcs '[web/*.warc.gz]'")
+    warcs = find_files(cfg.ingest.warcs, data_dir=cfg.data_dir, field="ingest.warcs")
+    shards = shards_of(warcs, cfg.ingest)
+    store = Store(cfg.run_dir)
+    mining = dataclasses.replace(trove.mine_config(cfg), stages="ingest", run_dir=str(store.path))
+    lineage = Lineage(store, mining, Inputs(warcs, [], [], [], [], []))
+    if cfg.dry_run:
+        print(trove.plan(cfg, lineage, shards))
+        return
+    trove.check(cfg)
+    store.open()
+    with store.locked():
+        check_changes(lineage)
+        there = all((store.path / table).exists() for table in ("pages", "dropped"))
+        if store.is_done("ingest", lineage.ingest()) and there:
+            print(f"ingest: done before, skipped: {store.path}")
+            return
+        store.forget(["ingest"])
+        store.start(dataclasses.asdict(trove.mine_config(cfg)))
+        left = trove.prepare(cfg, lineage, shards)
+        if not left or cfg.executor != "slurm":
+            if left:
+                trove.read_here(cfg, lineage, shards)
+            facts = trove.finish(lineage, shards)
+            print(f"done: {facts['kept']:,} pages of {facts['in_']:,} responses in {store.path}; go on with mine.py")
+            return
+    trove.submit(cfg, lineage, shards)
+    print(f"submitted; when the jobs are done, {store.path} has pages/ (see squeue; logs in {store.path}/logs)")
+
+
+def main() -> int:
+    """Run and turn errors into one clear message and an exit code."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    try:
+        run()
+    except (ConfigError, StoreError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except MotherlodeError as error:
+        sys.stderr.write(f"failed: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was read is kept: run the same line again to go on\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
