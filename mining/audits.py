@@ -158,9 +158,9 @@ def estimate(strata: Sequence[StratumCount], *, seed: int = 0) -> dict[str, Esti
     Precision is the stratified mean over the collected strata, sum(N k / n) / sum(N); recall is that sum of estimated
     math pages over the same sum for all strata (Cochran 1977, ch. 5 and 6, the combined ratio). Intervals: each
     stratum's unaudited pages get a share drawn from Jeffreys' posterior Beta(k + 1/2, n - k + 1/2) (Brown, Cai and
-    DasGupta 2001), audited ones stand as they are, and the middle 95% of 4,000 draws of the whole is given; so a
-    stratum where every audited page agrees still adds doubt. Pages are taken as independent: pages of one host are
-    alike, so with few hosts the truth is less certain than the interval says.
+    DasGupta 2001), audited ones stand as they are, and the middle 95% of 4,000 draws of the whole is given, widened to
+    the estimate where it lies outside; so a stratum where every audited page agrees still adds doubt. Pages are taken
+    as independent: pages of one host are alike, so with few hosts the truth is less certain than the interval says.
     """
     filled = [one for one in strata if one.pages]
     taken = [one for one in filled if one.collected]
@@ -172,13 +172,12 @@ def estimate(strata: Sequence[StratumCount], *, seed: int = 0) -> dict[str, Esti
     taken_draws = np.sum([drawn[place] for place, one in enumerate(filled) if one.collected], axis=0)
     taken_pages = sum(one.pages for one in taken)
     taken_math = sum(one.pages * one.math / one.audited for one in taken)
-    answer["precision"] = Estimate(taken_math / taken_pages, _middle(taken_draws / taken_pages))
+    answer["precision"] = _with_interval(taken_math / taken_pages, taken_draws / taken_pages)
     if all(one.audited for one in filled):
         all_math = sum(one.pages * one.math / one.audited for one in filled)
         if all_math:
-            answer["recall"] = Estimate(
-                taken_math / all_math, _middle(taken_draws / np.sum(list(drawn.values()), axis=0))
-            )
+            all_draws = np.sum(list(drawn.values()), axis=0)
+            answer["recall"] = _with_interval(taken_math / all_math, taken_draws / all_draws)
     return answer
 
 
@@ -188,6 +187,6 @@ def _draw(one: StratumCount, generator: np.random.Generator) -> np.ndarray:
     return one.math + (one.pages - one.audited) * shares
 
 
-def _middle(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def _with_interval(value: float, draws: np.ndarray) -> Estimate:
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Estimate(value, (min(float(low), value), max(float(high), value)))

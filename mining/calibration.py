@@ -2,16 +2,19 @@
 
 The classifier reads words, and so takes manuals of mathematical software, lists of theorems and stubs for mathematics.
 What sets them apart is how they look, and what stands beside them: a logistic regression on a few hundred pages that a
-person has read learns that. Nothing here knows the subject.
+person has read learns that. A second one, over the words of those pages, is among its inputs; there each page has the
+score of a model that has not seen its host. Nothing here knows the subject.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from mining.errors import ConfigError
 
@@ -31,11 +34,12 @@ SHAPE = (
     "code_signs", "digit_share", "list_lines", "ideograph_share", "sentence_density", "log_words", "distinct_words",
     "path_depth", "path_year", "tabs", "has_formula", "indented_lines",
 )  # fmt: skip
-FEATURES = ("logit", "logit_near_zero", *SHAPE, "host_mean", "folder_mean")
+FEATURES = ("logit", "logit_near_zero", *SHAPE, "host_mean", "folder_mean", "words")
 
 _CLIP = 4.0
 _NEAR_ZERO = 3.0
 _MAX_STEPS, _TOLERANCE = 60, 1e-9
+_FOLDS = 5
 _FORMULA = re.compile(r"\$\$?[^$]{1,2000}\$\$?")
 _CODE = re.compile(
     r"[{};]|\(\)|==|::|->|^\s*(?:def|class|import|return|if|for|#include|public|void|int)\b", re.MULTILINE
@@ -91,12 +95,81 @@ def neighbour_mean(total: np.ndarray, number: np.ndarray, own: np.ndarray, prior
     return (total - own + PRIOR_PAGES * prior) / (number - 1 + PRIOR_PAGES)
 
 
+@dataclass(frozen=True)
+class WordModel:
+    """A linear model over the words of the audited pages: what few labels say about words, beside the classifier."""
+
+    vocabulary: dict[str, tuple[float, float]]
+    """word -> (idf, weight)."""
+    bias: float
+
+    def extremes(self, number: int = 50) -> dict[str, list[str]]:
+        """The words that speak most for and against, strongest first."""
+        ranked = sorted(self.vocabulary, key=lambda word: (self.vocabulary[word][0] * self.vocabulary[word][1], word))
+        return {"for": ranked[: -number - 1 : -1], "against": ranked[:number]}
+
+    def score(self, line: str) -> float:
+        """The logit of one classifier line; words that no audited page has count for nothing."""
+        values = _weighed(line, self.vocabulary)
+        norm = math.sqrt(sum(value * value for value in values.values())) or 1.0
+        return sum(value * self.vocabulary[word][1] for word, value in values.items()) / norm + self.bias
+
+
+def fit_words(
+    lines: Sequence[str], labels: Sequence[bool], groups: Sequence[str], *, ridge: float = 0.05
+) -> tuple[WordModel, np.ndarray]:
+    """The model of all lines, and for each line the score of a model that has not seen its group (the page's host).
+
+    Logistic regression on unit vectors of (1 + log count) * idf, in its dual form: as many unknowns as pages.
+    ridge: weight of half the squared norm.
+    """
+    counts = Counter(word for line in lines for word in set(line.split(" ")))
+    vocabulary = {word: (math.log((len(lines) + 1) / (1 + counts[word])), 0.0) for word in sorted(counts)}
+    place = {word: number for number, word in enumerate(vocabulary)}
+    vectors = np.zeros((len(lines), len(place)), dtype=np.float32)
+    for row, line in enumerate(lines):
+        for word, value in _weighed(line, vocabulary).items():
+            vectors[row, place[word]] = value
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    kernel = (vectors @ vectors.T).astype(np.float64) + 1.0  # 1: the bias
+    wanted = np.array(labels, dtype=float)
+    fold = np.array([xxhash.xxh3_64_intdigest(group.encode("utf-8", "surrogatepass")) % _FOLDS for group in groups])
+    unseen = np.zeros(len(lines))
+    for number in sorted(set(fold.tolist())):
+        held, used = fold == number, fold != number
+        unseen[held] = kernel[np.ix_(held, used)] @ _dual(kernel[np.ix_(used, used)], wanted[used], ridge)
+    dual = _dual(kernel, wanted, ridge)
+    weights = dual @ vectors
+    model = {word: (idf, float(weights[place[word]])) for word, (idf, _) in vocabulary.items()}
+    return WordModel(model, float(dual.sum())), unseen
+
+
+def _weighed(line: str, vocabulary: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    counts = Counter(line.split(" "))
+    return {word: (1 + math.log(number)) * vocabulary[word][0] for word, number in counts.items() if word in vocabulary}
+
+
+def _dual(kernel: np.ndarray, wanted: np.ndarray, ridge: float) -> np.ndarray:
+    """Weights of the pages in a kernel logistic regression, by reweighted least squares."""
+    weights = np.zeros(len(wanted))
+    for _ in range(_MAX_STEPS):
+        logits = kernel @ weights
+        chance = 1 / (1 + np.exp(-logits))
+        spread = chance * (1 - chance) + 1e-6
+        fresh = np.linalg.solve(kernel + np.diag(ridge / spread), logits + (wanted - chance) / spread)
+        done = np.abs(fresh - weights).max() < _TOLERANCE
+        weights = fresh
+        if done:
+            break
+    return weights
+
+
 def feature_matrix(
-    logits: np.ndarray, shapes: np.ndarray, host_means: np.ndarray, folder_means: np.ndarray
+    logits: np.ndarray, shapes: np.ndarray, host_means: np.ndarray, folder_means: np.ndarray, words: np.ndarray
 ) -> np.ndarray:
-    """(N, len(FEATURES)) from (N,) logits, (N, len(SHAPE)) shapes and (N,) means."""
+    """(N, len(FEATURES)) from (N,) logits, (N, len(SHAPE)) shapes, (N,) means and (N,) logits of the word model."""
     near = np.clip(logits, -_NEAR_ZERO, _NEAR_ZERO)
-    return np.column_stack([logits, near, shapes, host_means, folder_means])
+    return np.column_stack([logits, near, shapes, host_means, folder_means, words])
 
 
 @dataclass(frozen=True)
@@ -126,15 +199,6 @@ class Calibration:
             "pages": self.pages,
             "positives": self.positives,
         }
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> "Calibration":
-        """The inverse of `to_json`; ConfigError where the features are not those of this version."""
-        rows = values["features"]
-        if tuple(rows) != FEATURES:
-            raise ConfigError(f"calibration: fitted on features {', '.join(rows)}; this version has others: fit again")
-        columns = [tuple(row[name] for row in rows.values()) for name in ("mean", "scale", "weight")]
-        return Calibration(columns[0], columns[1], columns[2], values["bias"], values["pages"], values["positives"])
 
 
 def fit(features: np.ndarray, labels: Sequence[bool], *, l2: float = 20.0) -> Calibration:

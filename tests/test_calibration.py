@@ -1,6 +1,5 @@
 """The calibration against what it states: its features, its optimum, and Spark's sums against plain ones."""
 
-import json
 import math
 from collections import defaultdict
 
@@ -12,9 +11,9 @@ from mining.calibration import (
     MAX_LOGIT,
     NEIGHBOURS,
     SHAPE,
-    Calibration,
     feature_matrix,
     fit,
+    fit_words,
     neighbour_mean,
     page_shape,
 )
@@ -52,7 +51,7 @@ def test_fit_finds_the_planted_direction_and_its_gradient_is_zero():
     features, labels = planted(3000)
     found = fit(features, labels, l2=1.0)
     weights = dict(zip(FEATURES, found.weights, strict=True))
-    assert weights["logit"] > 3 and weights["folder_mean"] < -1.5
+    assert weights["logit"] > 3 and weights["words"] < -1.5
     assert max(abs(weights[name]) for name in SHAPE) < 0.4
     standard = np.clip((features - found.mean) / np.array(found.scale), -4, 4)
     residual = 1 / (1 + np.exp(-found.score(features))) - np.array(labels)
@@ -77,15 +76,26 @@ def test_too_few_labels_are_refused_with_what_to_do():
         fit(features, [True] * 19 + [False] * 81)
 
 
-def test_calibration_survives_json_and_refuses_other_features():
-    features, labels = planted(200)
-    found = fit(features, labels)
-    again = Calibration.from_json(json.loads(json.dumps(found.to_json())))
-    assert again == found
-    values = found.to_json()
-    values["features"] = {"logit": values["features"]["logit"]}
-    with pytest.raises(ConfigError, match="fit again"):
-        Calibration.from_json(values)
+def test_words_are_learned_and_no_page_is_scored_by_its_own_host():
+    draw = np.random.default_rng(0)
+    labels = [bool(draw.integers(2)) for _ in range(120)]
+    hosts = [f"h{number % 15}.org" for number in range(120)]
+    topics = {True: ["theorem", "proof", "lemma"], False: ["recipe", "salt", "oven"]}
+    lines = [
+        " ".join([*draw.choice(topics[label], 6), *draw.choice(["the", "of", "and"], 9), f"only{host}", host])
+        for label, host in zip(labels, hosts, strict=True)
+    ]
+    model, unseen = fit_words(lines, labels, hosts)
+    assert np.mean((unseen > 0) == labels) > 0.97
+    assert model.score("theorem proof the") > 1 > -1 > model.score("salt oven the")
+    assert model.score("never seen words") == model.bias
+    assert {"theorem", "proof", "lemma"} <= set(model.extremes(5)["for"])
+    # Labels that a host alone decides cannot be told by a model that has not seen the host.
+    by_host = [int(host[1:-4]) % 2 == 0 for host in hosts]
+    noise = [f"{host} {'x ' * 3}" for host in hosts]
+    known, blind = fit_words(noise, by_host, hosts)
+    assert np.mean([(known.score(line) > 0) == label for line, label in zip(noise, by_host, strict=True)]) == 1
+    assert np.mean((blind > 0) == by_host) < 0.8
 
 
 def test_a_page_is_not_its_own_neighbour():
@@ -97,7 +107,7 @@ def test_a_page_is_not_its_own_neighbour():
 
 @pytest.mark.spark
 def test_spark_gives_the_features_that_plain_sums_give(spark, tmp_path):
-    from mining.spark.calibrate import calibrated_scores
+    from mining.spark.calibrate import AuditedLine, calibrated_scores
 
     draw = np.random.default_rng(3)
     rows = []
@@ -106,27 +116,29 @@ def test_spark_gives_the_features_that_plain_sums_give(spark, tmp_path):
         url = f"https://{host}/" + "".join(f"d{draw.integers(3)}/" for _ in range(draw.integers(4))) + f"p{number}"
         logit = float(draw.normal() * 5)
         rows.append((f"{number:03d}", url, host, host, "en", 10, logit, draw.normal(size=len(SHAPE)).tolist()))
-    audits = {row[1].removeprefix("https://"): bool(row[6] + draw.normal() > 0) for row in rows[::2]}
-    known = [(*row, path_prefixes(row[1]), row[1].removeprefix("https://")) for row in rows]
+    audited = [AuditedLine(row[0], row[2], bool(row[6] + draw.normal() > 0), "") for row in rows[::2]]
+    unseen = draw.normal(size=len(audited))
+    known = [(*row, path_prefixes(row[1]), float(draw.normal())) for row in rows]
     schema = (
         "page_id string, url string, host string, domain string, language string, n_tokens int, logit double, "
-        "shape array<double>, folders array<string>, url_key string"
+        "shape array<double>, folders array<string>, words double"
     )
 
     def scores(partitions: int, name: str) -> dict[str, float]:
         frame = spark.createDataFrame(known, schema).repartition(partitions)
-        scored, _ = calibrated_scores(spark, frame, audits, work_dir=tmp_path / name)
+        scored, _ = calibrated_scores(spark, frame, audited, unseen, work_dir=tmp_path / name)
         return {row["page_id"]: row["score"] for row in scored.collect()}
 
     found = scores(3, "three")
     assert found == scores(1, "one")
-    matrix = plain_features(rows)
-    labelled = [place for place, row in enumerate(known) if row[-1] in audits]
-    expected = fit(matrix[labelled], [audits[known[place][-1]] for place in labelled]).score(matrix)
+    matrix = plain_features(rows, [row[-1] for row in known])
+    training = matrix[::2].copy()
+    training[:, -1] = unseen
+    expected = fit(training, [one.is_positive for one in audited]).score(matrix)
     assert [found[row[0]] for row in rows] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def plain_features(rows: list[tuple]) -> np.ndarray:
+def plain_features(rows: list[tuple], words: list[float]) -> np.ndarray:
     cut = np.clip([row[6] for row in rows], -MAX_LOGIT, MAX_LOGIT)
     folders = [path_prefixes(row[1]) for row in rows]
     members: dict[str, list[int]] = defaultdict(list)
@@ -144,4 +156,6 @@ def plain_features(rows: list[tuple]) -> np.ndarray:
                 mean = (cut[others].sum() + 2 * hosts[-1]) / (len(others) + 2)
         deepest.append(mean)
     shapes = np.array([row[7] for row in rows])
-    return feature_matrix(np.array([row[6] for row in rows]), shapes, np.array(hosts), np.array(deepest))
+    return feature_matrix(
+        np.array([row[6] for row in rows]), shapes, np.array(hosts), np.array(deepest), np.array(words)
+    )

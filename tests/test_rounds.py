@@ -6,10 +6,13 @@ import pytest
 
 from mining.errors import ConfigError
 from mining.rounds import (
+    AuditedPage,
     Bin,
     RoundsConfig,
+    audit_figures,
     bin_of_cut,
     check,
+    drifted,
     logit,
     overlap,
     should_stop,
@@ -74,3 +77,30 @@ def test_logit_of_a_half_is_zero_and_refuses_the_ends() -> None:
 def test_contradictory_settings_are_refused(cfg: RoundsConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(cfg)
+
+
+def audited(math_taken: int, other_taken: int, math_left: int = 0, score: float = 0.0) -> list[AuditedPage]:
+    kinds = [(True, True)] * math_taken + [(False, True)] * other_taken + [(True, False)] * math_left
+    return [AuditedPage("host.org", "en", is_math, taken, score) for is_math, taken in kinds]
+
+
+def test_audit_figures_are_those_of_the_counts() -> None:
+    found = audit_figures(audited(6, 2, 4, score=math.log(3)))
+    assert (found["pages"], found["math"], found["collected"]) == (12, 10, 8)
+    assert (found["precision"], found["recall"]) == (0.75, 0.6)
+    assert found["f1"] == pytest.approx(2 * 0.75 * 0.6 / 1.35)
+    assert found["brier"] == pytest.approx((10 * 0.25**2 + 2 * 0.75**2) / 12)
+    nothing = audit_figures([])
+    assert nothing["precision"] is nothing["recall"] is nothing["f1"] is nothing["brier"] is None
+    assert audit_figures(audited(1, 1, score=1e6))["brier"] == pytest.approx(0.5)
+
+
+def test_drift_needs_enough_pages_and_a_real_fall() -> None:
+    cfg = RoundsConfig(max_precision_drop=0.05)
+    good, worse = audit_figures(audited(95, 5)), audit_figures(audited(88, 12))
+    assert drifted(worse, good, cfg)
+    assert not drifted(audit_figures(audited(91, 9)), good, cfg)
+    assert not drifted(good, worse, cfg)
+    assert not drifted(audit_figures(audited(10, 9)), good, cfg)
+    assert not drifted(audit_figures([]), good, cfg)
+    assert not drifted(worse, good, RoundsConfig(max_precision_drop=1.0))

@@ -18,7 +18,7 @@ from mining import llm
 from mining import store as files
 from mining.annotate import annotate, merge, read_hosts_table
 from mining.audits import Audit, write_audits
-from mining.calibration import MIN_OF_EACH
+from mining.calibration import MIN_OF_EACH, fit_words
 from mining.classifier import train
 from mining.config import MineConfig
 from mining.errors import ConfigError, NeedsLabels
@@ -29,7 +29,7 @@ from mining.page import PAGES_SCHEMA
 from mining.prefixes import Label, PrefixProposal, label_for, label_index, read_labels, write_labels
 from mining.rounds import AuditedPage, audit_figures, drifted, overlap, should_stop
 from mining.spark import recall
-from mining.spark.calibrate import calibrated_scores, logits_and_shapes
+from mining.spark.calibrate import audited_lines, calibrated_scores, logits_and_shapes
 from mining.spark.excerpts import page_excerpts
 from mining.spark.tables import check_parquet, read_arrow, read_seed, read_table, write_file, write_table
 from mining.store import Store
@@ -194,23 +194,29 @@ class _Round:
             return
         model, cfg = self.here / "classifier.bin", self.cfg.classifier
         version = files.file_digest(model)
-        positives = sum(audited.values())
-        is_calibrated = min(positives, len(audited) - positives) >= MIN_OF_EACH
-        if audited and not is_calibrated:
-            logger.warning(
-                "round-%02d: %d audited pages are too few to calibrate the scores: %d of each label are needed",
-                self.number, len(audited), MIN_OF_EACH,
-            )  # fmt: skip
         with self._timed("score"):
+            lines = audited_lines(pages, audited, cfg=cfg) if audited else []
+            positives = sum(one.is_positive for one in lines)
+            is_calibrated = min(positives, len(lines) - positives) >= MIN_OF_EACH
+            if audited and not is_calibrated:
+                logger.warning(
+                    "round-%02d: %d of %d audited pages are in the crawl, %d of them math: too few to calibrate the "
+                    "scores, %d of each label are needed",
+                    self.number, len(lines), len(audited), positives, MIN_OF_EACH,
+                )  # fmt: skip
             if not is_calibrated:
                 files.write_json(facts, {})
                 write_table(recall.score_pages(pages, model, version=version, cfg=cfg), table)
                 return
             work_dir = self.here / "calibrating"
-            write_table(logits_and_shapes(pages, model, version=version, cfg=cfg), work_dir / "logits")
+            words, unseen = fit_words(
+                [one.line for one in lines], [one.is_positive for one in lines], [one.host for one in lines]
+            )
+            rows = logits_and_shapes(pages, model, words, version=version, cfg=cfg)
+            write_table(rows, work_dir / "logits")
             logits = read_table(self.session, work_dir / "logits")
-            scores, calibration = calibrated_scores(self.session, logits, audited, work_dir=work_dir)
-            files.write_json(facts, calibration.to_json())
+            scores, calibration = calibrated_scores(self.session, logits, lines, unseen, work_dir=work_dir)
+            files.write_json(facts, {**calibration.to_json(), "words": words.extremes()})
             write_table(scores, table)
             files.discard(work_dir)
 
@@ -257,6 +263,7 @@ class _Round:
             if unlabelled and not last and len(unlabelled) == len(wanted):
                 raise NeedsLabels(
                     f"round {self.number}: {len(unlabelled)} URL prefixes wait for a label (first: {unlabelled[0]}).\n"
+                    f"  in a browser:  motherlode annotate {self.store.path}\n"
                     f"  see them:   motherlode prefixes {self.store.path}\n"
                     f"  label them: motherlode label {self.store.path} {unlabelled[0]} math\n"
                     f"              (or write rows prefix,label into {labels_file})\n"
@@ -379,7 +386,8 @@ class _Round:
         newest = gained[gained > 0].sort_values(ascending=False).head(_NUM_NAMED)
         logger.warning(
             "round-%02d: precision on the held-out audited pages fell from %.3f to %.3f, more than "
-            "rounds.max_precision_drop=%s: the round does not land; collected and not math: %s; domains that gained most: %s",
+            "rounds.max_precision_drop=%s: the round does not land; collected and not math: %s; "
+            "domains that gained most: %s",
             self.number, last["precision"], figures["precision"], self.cfg.rounds.max_precision_drop,
             ", ".join(f"{name} ({n})" for name, n in wrong.most_common(_NUM_NAMED)) or "-",
             ", ".join(f"{name} (+{int(n)})" for name, n in newest.items()) or "-",
