@@ -21,7 +21,7 @@ from mining.url import host_of
 
 COLUMNS = ("url", "label", "annotator", "labelled_at", "round", "score", "held_out", "note")
 HELD_OUT_SHARE = 0.5
-"""Share of the hosts whose audited pages serve the estimates alone and never join training."""
+"""Share of the hosts whose audited pages serve the estimates alone and calibrate nothing."""
 COLLECTED_CUTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Upper ends of the strata of collected pages, as shares of them counted from the best score."""
 LEFT_CUTS = (0.05, 0.2, 0.5, 1.0)
@@ -44,7 +44,7 @@ class Audit:
     score: float | None = None
     """The logit that it had there."""
     held_out: bool = False
-    """Serves the estimates and never joins training."""
+    """Serves the estimates and calibrates nothing."""
     note: str = ""
 
 

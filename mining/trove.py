@@ -8,7 +8,6 @@ markers say only that a rank of so many was done once; they are taken away where
 another number of tasks nor a deleted table leaves files out.
 """
 
-import _thread
 import importlib.util
 import os
 import shutil
@@ -257,19 +256,11 @@ def read_here(cfg: ExtractConfig, lineage: Lineage, shards: Sequence[Shard]) -> 
     reading = executor_of(cfg, [WarcShards(shards), IngestShards(stage)], tasks=tasks, folder=folder)
     if cfg.executor == "ray":
         _join_ray(cfg.ray)
-    died: list[str] = []
     try:
-        with _watched_workers(died):
+        with _watched_workers():
             reading.run()
     except MotherlodeError:
         raise
-    except KeyboardInterrupt:
-        if not died:
-            raise
-        raise ShardError(
-            f"ingest: a worker process died ({died[0]}; killed, or out of memory); what was read is kept: run the same "
-            "line again, with fewer --workers if memory is short"
-        ) from None
     except Exception as error:  # whatever a task died of, in its own words
         raise ShardError(
             f"ingest: a task failed ({type(error).__name__}: {error}); logs: {folder}/logs; what was read is kept: "
@@ -278,23 +269,29 @@ def read_here(cfg: ExtractConfig, lineage: Lineage, shards: Sequence[Shard]) -> 
 
 
 @contextmanager
-def _watched_workers(died: list[str]) -> Iterator[None]:
-    """Interrupts this thread when a pool's worker is killed, and says how in `died`.
+def _watched_workers() -> Iterator[None]:
+    """Ends the program, exit code 1, when a pool's worker is killed.
 
-    A Python pool replaces such a worker and waits for the lost task for ever.
+    A Python pool replaces such a worker and waits for the lost task for ever; and it cannot be stopped, because the
+    worker may have died with the queue's lock. So it is not asked: everything read is on disk.
     """
     done = threading.Event()
 
     def watch() -> None:
         workers = {}
-        while not done.wait(0.5):
+        while not done.wait(0.1):
             workers.update({worker.pid: worker for worker in multiprocess.active_children()})
             codes = [worker.exitcode for worker in workers.values()]
             bad = [code for code in codes if code not in (None, 0, -signal.SIGTERM)]  # SIGTERM: the pool's own end
-            if bad:
-                died.append(f"exit code {bad[0]}")
-                _thread.interrupt_main()
-                return
+            if bad and not done.is_set():
+                for worker in multiprocess.active_children():
+                    worker.kill()
+                sys.stderr.write(
+                    f"failed: ingest: a worker process died (exit code {bad[0]}; killed, or out of memory); what was "
+                    "read is kept: run the same line again, with fewer --workers if memory is short\n"
+                )
+                sys.stderr.flush()
+                os._exit(1)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -46,9 +46,9 @@ def test_scores_are_weighed_by_the_audited_pages_that_are_not_held_out(audited_r
     values = json.loads((here / "calibration.json").read_text())
     assert tuple(values["features"]) == FEATURES
     known = {canonical_url(row[0]) for row in query(f"select url from '{here}/scores/*.parquet'")}
-    training = [audit for audit in audits if not audit.held_out and canonical_url(audit.url) in known]
-    assert values["pages"] == len(training)
-    assert values["positives"] == sum(audit.label == "math" for audit in training)
+    labels = {canonical_url(audit.url): audit.label == "math" for audit in audits if not audit.held_out}
+    training = {url: is_math for url, is_math in labels.items() if url in known}
+    assert (values["pages"], values["positives"]) == (len(training), sum(training.values()))
 
 
 @pytest.mark.spark

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mining.errors import ConfigError, MotherlodeError
-from mining.inspect import console, formats, tables
+from mining.inspect import classify, console, formats, tables
 from mining.inspect.tables import Run, open_run
 from mining.prefixes import LABELS, Label
 from mining.store import now
@@ -181,6 +181,15 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--labels", metavar="FILE", help="the labels.csv to write (the one that the run reads)")
     one.add_argument("--port", type=int, default=8765, metavar="P", help="port on 127.0.0.1, 0 for any free one (8765)")
     one.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+
+    one = add(
+        "classifier",
+        "train the page classifier from files, and test it on hosts and on pages held out",
+        "motherlode classifier --positive math.jsonl.gz --negative other.jsonl.gz --out math.bin",
+        classify.command,
+        run=False,
+    )
+    classify.add_options(one)
 
     one = add("doctor", "what this machine has and lacks, with remedies", "motherlode doctor", _doctor, run=False)
     one.add_argument("--run_dir", default=".", metavar="DIR", help="where runs would be written (.)")
