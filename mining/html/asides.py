@@ -56,14 +56,15 @@ def without_asides(lines: list[str]) -> list[str]:
     if not full:
         return lines
     head, tail = full[min(_NUM_END_LINES, len(full)) - 1], full[-min(_NUM_END_LINES, len(full))]
-    lower = [line.lower() if len(line) <= _MAX_LINE else "" for line in lines]
-    signs = _credit_signs("\n".join(lower))
+    joined = "\n".join(lines).lower()
+    lower, signs = joined.split("\n"), _credit_signs(joined)
     kept: list[str] = []
     is_announced = False
     for index, line in enumerate(lines):
         # A heading that is a year or a name heads a section.
         is_end = (index <= head or index >= tail) and HEADING not in line
-        if lower[index] and (is_announced or _may_be_aside(lower[index], signs, is_end=is_end)):
+        is_short = 0 < len(line) <= _MAX_LINE
+        if is_short and (is_announced or _may_be_aside(lower[index], signs, is_end=is_end)):
             plain = line.translate(_LINK_MARKS).strip()
             is_sentence = _SENTENCE.search(plain) is not None
             if kind := _kind(plain, is_sentence=is_sentence, is_end=is_end):

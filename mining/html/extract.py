@@ -61,9 +61,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
 # The parser writes two tabs after every cell, empty ones too. At the start of a line they are cells where more cells
 # follow, else the indentation of code.
-_CELL_GAP = re.compile(
-    r"(?:(?<=\S)[ ]*+|^[ ]*+(?=\t[^\n\S]*\S[^\n]*\t\t))(\t\t(?:[ ]*+\t\t)*+)[ ]*+(?=\S)", re.MULTILINE
-)
+_CELL_GAP = re.compile(r"(?:(?<=\S)[ ]*+|^[ ]*+(?=\t[^\n\S]*\S[^\n]*\t\t))(\t\t(?:[ ]*+\t\t)*+)[ ]*+(?=\S)")
 _ODD_SPACES = {"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\r": ""}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]")
 
@@ -169,6 +167,11 @@ def _number_lists(tree: HTMLTree) -> None:
                 one.insert_before(empty, first)
 
 
+def _row(line: str) -> str:
+    """A line with one tab between the cells of a table."""
+    return _CELL_GAP.sub(lambda gap: "\t" * (gap[1].count("\t") // 2), line)
+
+
 def _clean(text: str, max_chars: int = 1_000) -> str:
     """The text with plain spaces, one blank line at most between paragraphs, and no more than `max_chars`."""
     # Odd spaces and control characters are what `isprintable` denies, and most pages have none.
@@ -177,7 +180,7 @@ def _clean(text: str, max_chars: int = 1_000) -> str:
             text = text.replace(odd, plain)
         text = _CONTROL.sub("", text)
     if "\t\t" in text:
-        text = _CELL_GAP.sub(lambda gap: "\t" * (gap[1].count("\t") // 2), text)
+        text = "\n".join(_row(line) if "\t\t" in line else line for line in text.split("\n"))
     if " \n" in text or "\t\n" in text:
         text = _TRAILING.sub("\n", text)
     if "\n\n\n" in text:

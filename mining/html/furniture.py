@@ -170,7 +170,7 @@ def _without_link_runs(lines: list[str]) -> list[str]:
     num_run = 0
     for line in lines:
         if LINK_START in line and HEADING not in line:
-            if _NAVIGATION.match(line):
+            if (":" in line or "：" in line) and _NAVIGATION.match(line):
                 continue
             if "\t" not in line and _BARE_LINKS.fullmatch(line):
                 run.append(line)
