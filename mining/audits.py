@@ -17,7 +17,7 @@ import numpy as np
 from mining.errors import ConfigError
 from mining.prefixes import LABELS
 from mining.store import write_text
-from mining.url import host_of
+from mining.url import canonical_url, host_of
 
 COLUMNS = ("url", "label", "annotator", "labelled_at", "round", "score", "held_out", "note")
 HELD_OUT_SHARE = 0.5
@@ -135,6 +135,11 @@ def format_audits(audits: Iterable[Audit]) -> str:
             [one.url, one.label, one.annotator, one.labelled_at, one.round, score, int(one.held_out), one.note]
         )
     return out.getvalue()
+
+
+def calibrating(audits: Iterable[Audit]) -> dict[str, bool]:
+    """Canonical URL -> whether math, of the audited pages that calibrate the scores of a round."""
+    return {canonical_url(one.url): one.label == "math" for one in audits if not one.held_out}
 
 
 def read_audits(file: Path) -> list[Audit]:

@@ -8,6 +8,9 @@ MotherlodeError
 `-- NeedsLabels     stop: a person has to label prefixes first (exit 3)
 """
 
+import sys
+from collections.abc import Callable
+
 
 class MotherlodeError(Exception):
     """Base of every error whose message is meant for the user."""
@@ -36,3 +39,25 @@ class StoreError(MotherlodeError):
 
 class NeedsLabels(MotherlodeError):
     """The next round needs prefix labels that only a person can give."""
+
+
+def exit_code(run: Callable[[], None], *, kept: str) -> int:
+    """Run a program to its end; its exit code, and of an error one clear message on stderr.
+
+    kept: what an interrupted run has kept, as words of the message.
+    """
+    try:
+        run()
+    except NeedsLabels as error:
+        sys.stderr.write(f"labels wanted: {error}\n")
+        return 3
+    except (ConfigError, StoreError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except MotherlodeError as error:
+        sys.stderr.write(f"failed: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; {kept} is kept: run the same line again to go on\n")
+        return 130
+    return 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mining.audits import Audit, read_audits
+from mining.audits import Audit, calibrating, read_audits
 from mining.band_index import BandIndex
 from mining.config import STAGES, MineConfig, stage_names
 from mining.errors import ConfigError
@@ -19,7 +19,6 @@ from mining.inputs import InputFile
 from mining.prefixes import Label, read_labels
 from mining.shards import ingest_hash
 from mining.store import Store, digest
-from mining.url import canonical_url
 
 SECTIONS = {
     "ingest": ("ingest",),
@@ -78,6 +77,7 @@ class Lineage:
         last = self.store.stage(f"round-{number - 1:02d}") or {}
         before: dict[str, str] = last.get("steps", {}) if number > 1 else {}
         labels = [(label.prefix, label.label) for label in labels_before(self.store, number)]
+        audits = self.audits(number)
         rule = cfg.rounds
         positives = [rule.max_positives_per_host, rule.min_positive_chars, rule.positive_quantile]
         cut = {"token_budget": rule.token_budget, "threshold": rule.threshold, "precision": rule.target_precision}
@@ -85,12 +85,11 @@ class Lineage:
             {**dataclasses.asdict(cfg.seed), "positive": [], "negative": []},
             [facts(self.inputs.positive), facts(self.inputs.negative)],
             [cfg.classifier.max_chars, base],
-            *([sorted(audit.url for audit in self.audits(number))] if self.audits(number) else []),
+            *([sorted(audit.url for audit in audits)] if audits else []),
             [positives, [before.get(step) for step in ("seed", "score", "collect")], labels] if number > 1 else [],
         ])  # fmt: skip
         train = digest([seed, cfg.classifier])
-        audits = self.audits(number)
-        score = digest([train, base, *([sorted(self.calibrating(number).items())] if audits else [])])
+        score = digest([train, base, *([sorted(calibrating(audits).items())] if audits else [])])
         wanted = facts(self.inputs.annotations)
         collect = digest([score, rule.cut, cut[rule.cut], wanted if rule.cut == "precision" else []])
         domains = digest([collect, cfg.domains, before.get("collect")])
@@ -106,10 +105,6 @@ class Lineage:
             return read_audits(kept)
         pages = self.cfg.labels.pages
         return read_audits(under(self.cfg, pages) if pages else self.store.path / "audits.csv")
-
-    def calibrating(self, number: int) -> dict[str, bool]:
-        """Canonical URL -> whether math, of the audited pages that calibrate the scores of a round."""
-        return {canonical_url(one.url): one.label == "math" for one in self.audits(number) if not one.held_out}
 
     def decontaminate(self) -> str:
         return digest([self.sections("decontaminate"), facts(self.inputs.benchmarks), self.collected()])

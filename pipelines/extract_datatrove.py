@@ -19,7 +19,7 @@ import logging
 import sys
 
 from mining.config import load_config
-from mining.errors import ConfigError, MotherlodeError, StoreError
+from mining.errors import ConfigError, exit_code
 from mining.inputs import find_files
 from mining.lineage import Inputs, Lineage, check_changes
 from mining.shards import shards_of
@@ -67,18 +67,7 @@ def run() -> None:
 def main() -> int:
     """Run and turn errors into one clear message and an exit code."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    try:
-        run()
-    except (ConfigError, StoreError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except MotherlodeError as error:
-        sys.stderr.write(f"failed: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what was read is kept: run the same line again to go on\n")
-        return 130
-    return 0
+    return exit_code(run, kept="what was read")
 
 
 if __name__ == "__main__":

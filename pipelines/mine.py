@@ -20,7 +20,7 @@ import logging
 import sys
 
 from mining.config import MineConfig, load_config
-from mining.errors import ConfigError, MotherlodeError, NeedsLabels, StoreError
+from mining.errors import exit_code
 from mining.store import Store
 
 logger = logging.getLogger("mine")
@@ -53,21 +53,7 @@ def main() -> int:
     """Run and turn errors into one clear message and an exit code."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logger.setLevel(logging.INFO)
-    try:
-        run(load_config())
-    except NeedsLabels as error:
-        sys.stderr.write(f"labels wanted: {error}\n")
-        return 3
-    except (ConfigError, StoreError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except MotherlodeError as error:
-        sys.stderr.write(f"failed: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what was finished is kept: run the same line again to go on\n")
-        return 130
-    return 0
+    return exit_code(lambda: run(load_config()), kept="what was finished")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from mining import llm
 from mining import store as files
 from mining.annotate import annotate, merge, read_hosts_table
-from mining.audits import Audit, write_audits
+from mining.audits import Audit, calibrating, write_audits
 from mining.calibration import MIN_OF_EACH, fit_words
 from mining.classifier import train
 from mining.config import MineConfig
@@ -89,7 +89,7 @@ def run_round(
     unique = pages()
     one.seed(unique, lineage.inputs.positive, lineage.inputs.negative)
     training = one.train()
-    one.score(unique, lineage.calibrating(number))
+    one.score(unique, calibrating(audits))
     share_before = one.collect(precision_labels)
     one.aggregate()
     stop = should_stop(number, share_before, cfg.rounds)
