@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Protocol
 
@@ -41,8 +41,11 @@ class Rollout:
     group: int = 0
     """Index of its prompt in the step."""
     reward: float = float("nan")
-    """NaN: the grade is missing (the grader crashed), and the row is left out."""
-    advantage: float = 0.0
+    """Of the whole completion; NaN: it is missing (the grader crashed), and the row is left out."""
+    solved: float = float("nan")
+    """1 or 0 by the rule; NaN where it was not asked or the grader crashed."""
+    step_rewards: list[tuple[int, float]] = field(default_factory=list)
+    """Of a process reward model: place of each step's last token in the completion, and the step's reward."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ class MicroBatch:
     """(N,) the completion tokens."""
     flat: Tensor
     """(N,) index of each completion token in the step's flat token vectors."""
+    rows: Tensor
+    """(N,) row of each completion token within the micro-batch, 0 to B - 1."""
 
     def to(self, device: torch.device) -> "MicroBatch":
-        return MicroBatch(
-            self.input_ids.to(device), self.positions.to(device), self.targets.to(device), self.flat.to(device)
-        )
+        return MicroBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 def lengths(rows: Sequence[Row]) -> Tensor:
@@ -87,20 +90,42 @@ def token_weights(row_lengths: Tensor, *, num_tokens: int) -> Tensor:
     return torch.full((int(row_lengths.sum()),), 1.0 / num_tokens, dtype=torch.float64)
 
 
-def micro_batches(rows: Sequence[Row], *, token_budget: int, pad_id: int) -> list[MicroBatch]:
+def loss_weights(loss: str, row_lengths: Tensor, *, num_rows: int, num_tokens: int, max_new_tokens: int) -> Tensor:
+    """The weight of each token, (T,) float64, that makes a sum over tokens the mean that `loss` is defined by.
+
+    grpo, gspo, ppo: 1 / (|o_i| num_rows). dapo, cispo: 1 / num_tokens (arXiv 2503.14476 Eq. 8, 2506.13585 Eq. 4).
+    dr_grpo: 1 / (max_new_tokens num_rows), a constant (arXiv 2503.20783, listing 1). `num_rows` and `num_tokens` count
+    the whole step: all ranks, and also the rows that are left out because their advantage is zero.
+    """
+    if loss in ("grpo", "gspo", "ppo"):
+        return sequence_weights(row_lengths, num_rows=num_rows)
+    if loss in ("dapo", "cispo"):
+        return token_weights(row_lengths, num_tokens=num_tokens)
+    if loss == "dr_grpo":
+        return token_weights(row_lengths, num_tokens=max_new_tokens * num_rows)
+    raise ValueError(f"loss={loss}: no such loss")
+
+
+def micro_batches(rows: Sequence[Row], *, token_budget: int, pad_id: int, together: int = 1) -> list[MicroBatch]:
     """All rows in micro-batches of at most `token_budget` tokens with padding; a longer row comes alone.
 
-    Longest first, so that the largest allocation happens at once and padding stays small.
+    Longest first, so that the largest allocation happens at once and padding stays small. `together` adjacent rows
+    stay side by side in one micro-batch, in their order (2: the pairs of DPO and of reward models).
     """
+    if len(rows) % together:
+        raise ValueError(f"{len(rows)} rows cannot stay {together} together")
     row_lengths = lengths(rows)
     starts = (row_lengths.cumsum(0) - row_lengths).tolist()
     total = [len(row.prompt_ids) + len(row.completion_ids) for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: (-total[index], index))
+    widths = [max(total[first : first + together]) for first in range(0, len(rows), together)]
+    order = sorted(range(len(widths)), key=lambda index: (-widths[index], index))
     batches = []
     while order:
-        size = max(1, token_budget // total[order[0]])
-        chosen, order = order[:size], order[size:]
-        batches.append(_collate(rows, chosen, starts=starts, width=total[chosen[0]], pad_id=pad_id))
+        width = widths[order[0]]
+        size = max(1, token_budget // (width * together))
+        chosen = [index * together + place for index in order[:size] for place in range(together)]
+        batches.append(_collate(rows, chosen, starts=starts, width=width, pad_id=pad_id))
+        order = order[size:]
     return batches
 
 
@@ -108,7 +133,7 @@ def _collate(
     rows: Sequence[Row], chosen: Sequence[int], *, starts: Sequence[int], width: int, pad_id: int
 ) -> MicroBatch:
     input_ids = torch.full((len(chosen), width), pad_id, dtype=torch.long)
-    positions, targets, flat = [], [], []
+    positions, targets, flat, places = [], [], [], []
     for place, index in enumerate(chosen):
         prompt, completion = rows[index].prompt_ids, rows[index].completion_ids
         if not prompt:
@@ -118,7 +143,8 @@ def _collate(
         positions.append(torch.arange(first, first + len(completion)))
         targets.append(torch.tensor(completion, dtype=torch.long))
         flat.append(torch.arange(starts[index], starts[index] + len(completion)))
-    return MicroBatch(input_ids, torch.cat(positions), torch.cat(targets), torch.cat(flat))
+        places.append(torch.full((len(completion),), place))
+    return MicroBatch(input_ids, *(torch.cat(parts) for parts in (positions, targets, flat, places)))
 
 
 def indices_of_step(count: int, step: int, *, batch_size: int, seed: int) -> list[int]:

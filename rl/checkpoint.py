@@ -1,50 +1,58 @@
 """One file that a run goes on from: weights, optimiser, random state, data cursor, step, settings."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from rl.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
 
 FILE_NAME = "checkpoint.pt"
 # Settings that may differ between the runs that share a checkpoint: they change no number of the training.
 FREE_SETTINGS = frozenset(
-    {"out_dir", "resume", "stop_after", "save_every", "log_every", "num_threads", "micro_batch_tokens", "device"}
+    {
+        *("out_dir", "resume", "stop_after", "save_every", "log_every", "num_threads", "device"),
+        *("micro_batch_tokens", "rollout_rows", "num_graders"),
+    }
 )
+
+
+class Stateful(Protocol):
+    """A model or an optimiser."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Any) -> Any: ...
 
 
 def save_checkpoint(
     out_dir: Path,
     *,
     step: int,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    states: Mapping[str, Stateful],
     settings: Mapping[str, Any],
     cursor: Mapping[str, Any] | None = None,
 ) -> Path:
-    """The path of the checkpoint after `step` steps, written whole or not at all."""
+    """The path of the checkpoint after `step` steps, written whole or not at all.
+
+    `states` names the models and optimisers of the run; `cursor` holds what else it goes on from, plain values and
+    tensors only.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / FILE_NAME
     temporary = path.with_suffix(".tmp")
-    state = {
+    content = {
         "step": step,
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "states": {name: state.state_dict() for name, state in states.items()},
         "random_state": torch.get_rng_state(),
         "cuda_random_state": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "cursor": dict(cursor or {}),
         "settings": dict(settings),
     }
     with temporary.open("wb") as file:
-        torch.save(state, file)
+        torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -74,24 +82,14 @@ def open_checkpoint(out_dir: Path, settings: Mapping[str, Any], *, resume: bool)
     return state
 
 
-def restore(
-    state: Mapping[str, Any], *, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, dict[str, Any]]:
-    """The step to go on with and the data cursor; weights, optimiser and random state are put back in place."""
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    torch.set_rng_state(state["random_state"])
-    if torch.cuda.is_available() and len(state["cuda_random_state"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda_random_state"])
-    return state["step"], state["cursor"]
-
-
-def is_done(out_dir: Path, step: int, *, num_steps: int) -> bool:
-    """True, with a console line, where the checkpoint was the last one and the model stands beside it."""
-    done = step >= num_steps and (out_dir / "model" / "config.json").is_file()
-    if done:
-        logger.info("already done: %s", out_dir / "model")
-    return done
+def restore(content: Mapping[str, Any], states: Mapping[str, Stateful]) -> tuple[int, dict[str, Any]]:
+    """The step to go on with and the cursor; models, optimisers and the random state are put back in place."""
+    for name, state in states.items():
+        state.load_state_dict(content["states"][name])
+    torch.set_rng_state(content["random_state"])
+    if torch.cuda.is_available() and len(content["cuda_random_state"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(content["cuda_random_state"])
+    return content["step"], content["cursor"]
 
 
 def fingerprint(inputs: Iterable[str | Path]) -> str:

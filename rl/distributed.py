@@ -7,6 +7,7 @@ or on eight gives the same update. Parameters are replicated; sharding (FSDP2) i
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -66,6 +67,22 @@ def total(world: World, values: Iterable[float]) -> list[float]:
     if world.size > 1:
         dist.all_reduce(numbers)
     return numbers.tolist()
+
+
+def highest(world: World, value: float) -> float:
+    """The largest of the ranks' values."""
+    number = torch.tensor(value, dtype=torch.float64, device=world.device)
+    if world.size > 1:
+        dist.all_reduce(number, op=dist.ReduceOp.MAX)
+    return float(number)
+
+
+def gather(world: World, value: Any) -> list[Any]:
+    """The value of every rank, in their order; plain values only."""
+    found = [value] * world.size
+    if world.size > 1:
+        dist.all_gather_object(found, value)
+    return found
 
 
 def sum_gradients(world: World, model: nn.Module) -> None:

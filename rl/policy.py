@@ -1,5 +1,6 @@
 """The model and its tokenizer: a Hugging Face folder, or a small one made from a config; saved as such a folder."""
 
+import copy
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ def load_policy(path: str | Path, *, device: torch.device, precision: str = "flo
     policy = Policy(model.to(device), load_tokenizer(folder), precision)
     check_head(policy)
     return policy
+
+
+def frozen_copy(policy: Policy) -> Policy:
+    """The policy as it is now, apart from the one in training and without gradients: a reference or older sampler."""
+    return Policy(copy.deepcopy(policy.model).requires_grad_(False).eval(), policy.tokenizer, policy.precision)
 
 
 def load_tokenizer(path: str | Path) -> Any:

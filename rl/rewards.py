@@ -1,54 +1,144 @@
-"""Grades and rewards by rule: exact, then numeric, then math-verify."""
+"""Rewards of rollouts: by rule, by an outcome or process reward model, or by chance (a control)."""
 
-from dataclasses import dataclass
+import random
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import cache
+from typing import Protocol
 
-from rl.answers import final_answer, last_boxed, normalise, number
+import torch
 
-# Beyond this no honest answer lies, and symbolic comparison may run away.
-_MAX_ANSWER_CHARS = 300
-
-
-@dataclass(frozen=True)
-class Grade:
-    """What the grader says of one completion."""
-
-    correct: bool | None
-    """None: the grader crashed or ran out of time; the completion is left out, never counted as wrong."""
-    answer: str | None
-    """The final answer in normal form; None where the text states none."""
-    rule: str
-    """none | exact | numeric | math_verify | crash:<TypeName>: what decided."""
+from rl.batches import Rollout
+from rl.errors import ConfigError
+from rl.heads import load_value_model
+from rl.policy import Policy
+from rl.problems import Problem
+from rl.reward_models import OutcomeReward, ProcessReward
+from rl.verifier import Grade, Verifier
 
 
-def grade(text: str, gold: str, *, boxed_only: bool = False, timeout_s: int = 3) -> Grade:
-    """The grade of a completion against the gold answer; `boxed_only` accepts no answer outside \\boxed{}."""
-    found = last_boxed(text) if boxed_only else final_answer(text)
-    if found is None or not found.strip():
-        return Grade(False, None, "none")
-    answer, expected = normalise(found), normalise(gold)
-    if answer.replace(" ", "") == expected.replace(" ", ""):
-        return Grade(True, answer, "exact")
-    value, expected_value = number(answer), number(expected)
-    if value is not None and expected_value is not None:
-        return Grade(value == expected_value, answer, "numeric")
-    if value is None and expected_value is not None and not any(mark in answer for mark in "\\^*/("):
-        return Grade(False, answer, "numeric")  # words where a number is due: no symbolic engine will help
-    return _symbolic(answer, expected, timeout_s=timeout_s)
+class RewardSettings(Protocol):
+    """What `make_reward` reads of an entry's settings."""
+
+    @property
+    def reward(self) -> str: ...
+    @property
+    def reward_model(self) -> str: ...
+    @property
+    def boxed_only(self) -> bool: ...
+    @property
+    def grade_timeout_s(self) -> float: ...
+    @property
+    def num_graders(self) -> int: ...
+    @property
+    def micro_batch_tokens(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
-def _symbolic(answer: str, expected: str, *, timeout_s: int) -> Grade:
-    if len(answer) > _MAX_ANSWER_CHARS:
-        return Grade(False, answer, "none")
-    try:
-        from math_verify import parse, verify
-        from math_verify.errors import TimeoutException
-    except ImportError:
-        return Grade(False, answer, "none")
-    try:
-        # raise_on_error: by default math-verify turns its own crashes into "wrong"
-        gold_parsed = parse(f"${expected}$", parsing_timeout=timeout_s, raise_on_error=True)
-        answer_parsed = parse(f"${answer}$", parsing_timeout=timeout_s, raise_on_error=True)
-        correct = verify(gold_parsed, answer_parsed, timeout_seconds=timeout_s, raise_on_error=True)
-    except (Exception, TimeoutException) as error:  # sympy raises anything; the caller counts it by name
-        return Grade(None, answer, f"crash:{type(error).__name__}")
-    return Grade(bool(correct), answer, "math_verify")
+class Reward(Protocol):
+    """Gives rollouts their `reward`, and where it judges steps their `step_rewards`."""
+
+    def start(self, rollouts: Sequence[Rollout], problems: Sequence[Problem], *, policy: Policy) -> None:
+        """Takes some groups, one problem each, and begins to work on them; returns at once where that is possible."""
+
+    def finish(self) -> Counter[str]:
+        """Waits until all rollouts that were started have their rewards; the missing ones by reason."""
+
+    def close(self) -> None:
+        """Ends what runs beside this process."""
+
+
+class RuleReward:
+    """1 for a right final answer, 0 for a wrong one, NaN where the grader crashed; `solved` likewise."""
+
+    def __init__(self, *, boxed_only: bool, timeout_s: float, num_workers: int) -> None:
+        self.boxed_only = boxed_only
+        self.verifier = Verifier(num_workers=num_workers, timeout_s=timeout_s)
+        self._pending: list[tuple[Rollout, Future[Grade]]] = []
+
+    def start(self, rollouts: Sequence[Rollout], problems: Sequence[Problem], *, policy: Policy) -> None:
+        group_size = len(rollouts) // max(len(problems), 1)
+        for index, rollout in enumerate(rollouts):
+            gold = problems[index // group_size].answer
+            text = policy.decode(rollout.completion_ids)
+            self._pending.append((rollout, self.verifier.submit(text, gold, boxed_only=self.boxed_only)))
+
+    def finish(self) -> Counter[str]:
+        crashes: Counter[str] = Counter()
+        for rollout, future in self._pending:
+            graded = future.result()
+            rollout.solved = float("nan") if graded.correct is None else float(graded.correct)
+            rollout.reward = rollout.solved
+            if graded.correct is None:
+                crashes[graded.rule] += 1
+        self._pending = []
+        return crashes
+
+    def close(self) -> None:
+        self.verifier.close()
+
+
+class RandomReward:
+    """A coin for every rollout, whatever it says; `solved` by rule. The control that must not improve anything."""
+
+    def __init__(self, rule: RuleReward, *, seed: int) -> None:
+        self._rule, self._seed = rule, seed
+        self._rollouts: list[Rollout] = []
+
+    def start(self, rollouts: Sequence[Rollout], problems: Sequence[Problem], *, policy: Policy) -> None:
+        self._rule.start(rollouts, problems, policy=policy)
+        self._rollouts += rollouts
+
+    def finish(self) -> Counter[str]:
+        crashes = self._rule.finish()
+        for rollout in self._rollouts:
+            # a function of the samples alone, so that a resumed run tosses the same coins
+            rollout.reward = float(random.Random(repr((self._seed, rollout.sampling_logprobs))).random() < 0.5)
+        self._rollouts = []
+        return crashes
+
+    def close(self) -> None:
+        self._rule.close()
+
+
+REWARDS = ("rule", "outcome", "process", "random")
+
+
+def make_reward(settings: RewardSettings, *, device: torch.device) -> Reward:
+    """The reward that `settings.reward` names; ConfigError where it is unknown or its model is not fit for it."""
+    rule = RuleReward(
+        boxed_only=settings.boxed_only, timeout_s=settings.grade_timeout_s, num_workers=settings.num_graders
+    )
+    if settings.reward == "rule":
+        return rule
+    if settings.reward == "random":
+        return RandomReward(rule, seed=settings.seed)
+    if settings.reward not in REWARDS:
+        raise ConfigError(f"reward={settings.reward}: choose one of {', '.join(REWARDS)}")
+    if not settings.reward_model:
+        raise ConfigError(f"reward={settings.reward} needs reward_model: a folder made by rl/train_reward.py")
+    value = load_value_model(settings.reward_model, device=device, precision=settings.precision, kind=settings.reward)
+    kind = OutcomeReward if settings.reward == "outcome" else ProcessReward
+    return kind(value, rule, token_budget=settings.micro_batch_tokens)
+
+
+def overlong_penalty(length: int, max_new_tokens: int, *, buffer: int) -> float:
+    """0 up to max_new_tokens - buffer tokens, then rising to 1 at max_new_tokens (DAPO, arXiv 2503.14476 Eq. 13)."""
+    return min(1.0, max(0.0, (length - (max_new_tokens - buffer)) / buffer))
+
+
+def grade(text: str, gold: str, *, boxed_only: bool = False, timeout_s: float = 1.5) -> Grade:
+    """The grade of a completion against the gold answer, waited for; `boxed_only` accepts no answer outside \\boxed{}.
+
+    One pool a time limit serves all calls; a caller with many completions is faster with its own `Verifier`.
+    """
+    return _verifier(timeout_s).grade(text, gold, boxed_only=boxed_only)
+
+
+@cache
+def _verifier(timeout_s: float) -> Verifier:
+    return Verifier(num_workers=1, timeout_s=timeout_s)

@@ -35,7 +35,7 @@ from rl.metrics import write_json
 from rl.policy import Policy, completion_logprobs, load_policy
 from rl.problems import Problem, read_problems
 from rl.rewards import grade
-from rl.rollouts import sample
+from rl.rollouts import make_sampler, prompt_seed
 from rl.settings import as_dict, launch
 
 logger = logging.getLogger(__name__)
@@ -188,18 +188,16 @@ def grade_answers(
     policy: Policy, prompts: Sequence[list[int]], problems: Sequence[Problem], settings: EvalConfig
 ) -> list[tuple[float, float, float, float]]:
     """(greedy, pass@1, maj@k, pass@k) of each problem; NaN where not measured or no grade could be given."""
-    generator = torch.Generator().manual_seed(settings.seed)
     found = []
+    sampler = make_sampler("native", policy, max_rows=settings.rollout_rows)
     draws = [(1, 0.0)] + ([(settings.k, settings.temperature)] if settings.k > 1 else [])
     rollouts = [
-        sample(
-            policy,
+        sampler.sample(
             prompts,
             group_size=group_size,
             max_new_tokens=settings.max_new_tokens,
             temperature=temperature,
-            generator=generator,
-            max_rows=settings.rollout_rows,
+            seeds=[prompt_seed(settings.seed, 0, place) for place in range(len(prompts))],
         )
         for group_size, temperature in draws
     ]

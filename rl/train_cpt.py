@@ -13,15 +13,12 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rl import distributed
 from rl.batches import Example
-from rl.checkpoint import fingerprint, is_done, open_checkpoint, restore, save_checkpoint
 from rl.corpus import BlockStream, parse_corpora, parse_where, tokenizer_texts
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.metrics import MetricsLog, write_json
 from rl.policy import (
     Policy,
     TinyModelConfig,
@@ -29,17 +26,17 @@ from rl.policy import (
     load_policy,
     load_tokenizer,
     make_policy,
-    save_policy,
     train_tokenizer,
 )
-from rl.schedule import OptimConfig, check_optim, learning_rate, make_optimiser, optimiser_step
-from rl.settings import as_dict, launch
+from rl.schedule import OptimConfig, make_optimiser, optimiser_step
+from rl.settings import launch
+from rl.training_run import RunConfig, TrainingRun
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CptConfig:
+@dataclass(frozen=True, kw_only=True)
+class CptConfig(RunConfig):
     """Settings of a pre-training run."""
 
     corpora: str = ""
@@ -60,59 +57,32 @@ class CptConfig:
     """Blocks an optimiser step, over all ranks."""
     num_steps: int = 2200
     """Optimiser steps; tokens seen = num_steps x batch_size x block_size."""
-    micro_batch_tokens: int = 16384
-    """Most tokens in one forward pass; changes memory and speed, not the result."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3, warmup_steps=30))
-    """Optimiser and schedule."""
-    seed: int = 0
-    """Draws the small model's weights and the order of the documents."""
-    precision: str = "float32"
-    """float32, or bfloat16 for the forward pass under autocast."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    num_threads: int = 1
-    """CPU threads of torch; 0 leaves its own choice. More than one rarely helps small models."""
     out_dir: str = "models/base"
-    """Gets model/ (Hugging Face folder), metrics.jsonl, summary.json and checkpoint.pt."""
-    resume: bool = True
-    """Go on from out_dir's checkpoint when it is of the same settings."""
     save_every: int = 600
-    """Steps between checkpoints."""
     log_every: int = 200
-    """Steps between console lines."""
-    stop_after: int = 0
-    """Stop (with a checkpoint) when this step is reached; 0 runs to the end. For queues with a time limit."""
 
 
 def main(settings: CptConfig) -> None:
-    check_optim(settings.optim)
-    if settings.block_size < 2 or settings.batch_size < 1 or settings.num_steps < 1:
-        raise ConfigError("block_size must be at least 2, batch_size and num_steps at least 1")
+    if settings.block_size < 2 or settings.batch_size < 1:
+        raise ConfigError("block_size must be at least 2, batch_size at least 1")
     world = distributed.start(settings.device, num_threads=settings.num_threads)
     policy = _policy(settings, world)
     if settings.block_size > policy.max_length:
         raise ConfigError(f"block_size={settings.block_size}: the model takes at most {policy.max_length} tokens")
-    specs, where, out_dir = parse_corpora(settings.corpora), parse_where(settings.where), Path(settings.out_dir)
+    specs, where = parse_corpora(settings.corpora), parse_where(settings.where)
     stream = BlockStream(specs, policy, block_size=settings.block_size, where=where, seed=settings.seed)
     inputs = [settings.model, settings.tokenizer, *(str(spec.path) for spec in specs)]
-    plain = as_dict(settings) | {"inputs": fingerprint(inputs)}
     optimiser = make_optimiser(policy.model, settings.optim)
-    step = 0
-    if state := open_checkpoint(out_dir, plain, resume=settings.resume):
-        step, cursor = restore(state, model=policy.model, optimiser=optimiser)
-        stream.seek(cursor)
-        logger.info("going on from step %d of %s", step, out_dir)
-    if is_done(out_dir, step, num_steps=settings.num_steps):
-        distributed.stop(world)
-        return
-    metrics = MetricsLog(out_dir, first_step=step, active=world.is_main)
+    run = TrainingRun(settings, world, inputs=inputs, states={"model": policy.model, "optimiser": optimiser})
+    if run.cursor:
+        stream.seek(run.cursor)
     num_parameters = sum(parameter.numel() for parameter in policy.model.parameters())
     tokens_a_step = settings.batch_size * settings.block_size
     logger.info("%d parameters, %d tokens a step", num_parameters, tokens_a_step)
 
     policy.model.train()
-    started, end = time.perf_counter(), settings.stop_after or settings.num_steps
-    while step < min(end, settings.num_steps):
+    while run.goes_on:
         step_started = time.perf_counter()
         # every rank draws every block and keeps its own: the stream is the same for any number of ranks
         blocks = [stream.next_block() for _ in range(settings.batch_size)]
@@ -126,31 +96,16 @@ def main(settings: CptConfig) -> None:
         )
         loss = distributed.total(world, [loss])[0]
         distributed.sum_gradients(world, policy.model)
-        lr = learning_rate(step, settings.optim, num_steps=settings.num_steps)
-        norm = optimiser_step(policy.model, optimiser, lr=lr, max_grad_norm=settings.optim.max_grad_norm)
-        step += 1
-        metrics.write(
-            step,
-            {
-                "nll": loss,
-                "lr": lr,
-                "grad_norm": norm,
-                "tokens": step * tokens_a_step,
-                "epoch": max(stream.epochs()),
-                "tokens_per_s": tokens_a_step / (time.perf_counter() - step_started),
-            },
-            show=step % settings.log_every == 0 or step == settings.num_steps,
-        )
-        if world.is_main and (step % settings.save_every == 0 or step == end):
-            cursor = stream.cursor()
-            save_checkpoint(out_dir, step=step, model=policy.model, optimiser=optimiser, settings=plain, cursor=cursor)
-    if world.is_main and step == settings.num_steps:
-        save_policy(policy, out_dir / "model")
-        summary = {"settings": plain, "parameters": num_parameters, "tokens": step * tokens_a_step}
-        seconds = round(time.perf_counter() - started, 2)
-        write_json(out_dir / "summary.json", summary | {"epochs": stream.epochs(), "seconds": seconds})
-        logger.info("model in %s", out_dir / "model")
-    distributed.stop(world)
+        norm = optimiser_step(policy.model, optimiser, lr=run.lr, max_grad_norm=settings.optim.max_grad_norm)
+        values = {
+            "nll": loss,
+            "grad_norm": norm,
+            "tokens": (run.step + 1) * tokens_a_step,
+            "epoch": max(stream.epochs()),
+            "tokens_per_s": tokens_a_step / (time.perf_counter() - step_started),
+        }
+        run.finish_step(values, cursor=stream.cursor)
+    run.finish(policy, parameters=num_parameters, tokens=run.step * tokens_a_step, epochs=stream.epochs())
 
 
 def _policy(settings: CptConfig, world: World) -> Policy:

@@ -1,301 +1,218 @@
 """Group-relative policy optimisation: problems with answers -> a better policy (DeepSeekMath 4, Eq. 3, 20 and 21).
 
-A step: G samples of each prompt -> a rule's reward -> standardised within the group -> PPO's clipped objective, each
-sample weighing 1/|o_i|, minus beta times the k3 estimate of the KL to a frozen reference, inside the loss.
+A step: G samples of each prompt -> rewards -> standardised within the group -> PPO's clipped objective, each sample
+weighing 1/|o_i|, minus beta times the k3 estimate of the KL to a frozen reference, inside the loss.
 Rows without signal (zero advantage) never reach a forward pass; the first update of a step needs no old-policy pass;
 the reference is loaded and run only when beta > 0.
-Left out of the paper so far: the trained reward model (the reward here is a rule, as in DeepSeek-R1), process
-supervision, and the iterative loop that renews reference and reward model.
+The reward is a rule (as in DeepSeek-R1), an outcome reward model or a process reward model (the paper's), or chance
+(a control). --iterations renews the reference, and the reward model with it (Algorithm 1).
+Other losses of the family are one setting away: --objective.loss dapo | dr_grpo | gspo | cispo.
 
     python rl/train_grpo.py --config configs/rl/grpo.yaml --model models/sft/model --problems data/problems/rl.jsonl
     torchrun --nproc-per-node 2 rl/train_grpo.py --config configs/rl/grpo.yaml --model M --problems P
 """
 
-import logging
 import sys
-import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rl import distributed
-from rl.advantages import group_advantages
-from rl.batches import Rollout, indices_of_step, lengths, micro_batches, per_token, sequence_weights
-from rl.chat import check_template, prompt
-from rl.checkpoint import fingerprint, is_done, open_checkpoint, restore, save_checkpoint
+from rl.advantages import (
+    centred_advantages,
+    group_advantages,
+    kl_advantages,
+    leave_one_out_advantages,
+    process_advantages,
+)
+from rl.batches import Rollout, lengths, per_token
+from rl.checkpoint import Stateful
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.losses import grpo, is_clipped, kl_k3
-from rl.metrics import MetricsLog, write_json
-from rl.policy import Policy, completion_logprobs, load_policy, save_policy
-from rl.problems import Problem, read_problems
-from rl.rewards import grade
-from rl.rollouts import sample
-from rl.schedule import OptimConfig, check_optim, learning_rate, make_optimiser, optimiser_step
-from rl.settings import as_dict, launch
+from rl.experience import Collector, OnlineConfig, check_online, describe
+from rl.losses import Objective, check_objective, kl_k1
+from rl.policy import Policy, frozen_copy, load_policy
+from rl.questions import encode_questions
+from rl.reward_models import OutcomeReward
+from rl.reward_renewal import RenewalConfig, RewardRenewal
+from rl.rewards import Reward, RuleReward, make_reward
+from rl.rollouts import Sampler, make_sampler
+from rl.samples import Source, read_samples
+from rl.schedule import OptimConfig, make_optimiser
+from rl.settings import launch
+from rl.training_run import TrainingRun
+from rl.updates import UpdateConfig, rollout_logprobs, update_policy
 
-logger = logging.getLogger(__name__)
+ADVANTAGES = ("group", "centred", "leave_one_out")
 
 
-@dataclass(frozen=True)
-class GrpoConfig:
+@dataclass(frozen=True, kw_only=True)
+class GrpoConfig(OnlineConfig):
     """Settings of a GRPO run."""
 
-    model: str = "models/sft/model"
-    """Hugging Face folder to start from; also the frozen reference when beta > 0."""
-    problems: str = ""
-    """FILE[,FILE] of JSON lines with question, answer and language."""
-    template: str = "textbook"
-    """textbook, plain or deepseek: the form the model was fine-tuned with."""
-    num_steps: int = 250
-    """Steps: each samples anew and updates `updates_per_step` times."""
-    prompts_per_step: int = 16
-    """Prompts a step, over all ranks."""
-    group_size: int = 8
-    """Samples a prompt, G (the paper: 64)."""
-    max_new_tokens: int = 96
-    """Longest completion in tokens; a longer one is cut and graded as it stands (the paper: 1024)."""
-    temperature: float = 1.0
-    """Of sampling, and of the log-probabilities trained on (not stated in the paper)."""
-    rollout_rows: int = 256
-    """Most rows decoded at once; changes memory and speed."""
-    updates_per_step: int = 1
-    """Optimiser updates on each step's rollouts, mu in Algorithm 1 (the paper: a single one)."""
-    clip_range: float = 0.2
-    """PPO's clip, epsilon (not stated in the paper); without effect in the first update."""
-    beta: float = 0.0
-    """Weight of the KL term (the paper: 0.04); 0 keeps no reference model."""
+    objective: Objective = field(default_factory=Objective)
+    """What an update maximises."""
+    advantage: str = "group"
+    """group (less the group's mean, by its spread), centred (less the mean: Dr. GRPO) or leave_one_out (RLOO)."""
+    reward: str = "rule"
+    """rule, outcome or process (reward models, see rl/train_reward.py), or random (a control)."""
+    reward_model: str = ""
+    """Folder of the reward model, where `reward` is outcome or process."""
+    iterations: int = 1
+    """Times the reference becomes the present policy, at even distances over the run, and the reward model goes on
+    training on the present policy's samples with a tenth of old ones (Algorithm 1); 1 keeps both as they are."""
+    renewal: RenewalConfig = field(default_factory=RenewalConfig)
+    """How the reward model goes on training between iterations."""
     keep_zero_advantage_rows: bool = False
-    """With beta > 0, train rows of zero advantage for their KL term, as Eq. 3 has it to the letter; costs time."""
-    boxed_only: bool = True
-    """Reward only answers inside \\boxed{}; otherwise the last stated answer or number counts."""
-    grade_timeout_s: int = 3
-    """Limit of one symbolic comparison."""
-    micro_batch_tokens: int = 16384
-    """Most tokens (with padding) in one forward pass; changes memory and speed, not the result."""
+    """With a KL term, train rows of zero advantage for it, as Eq. 3 has it to the letter; costs time."""
+    num_steps: int = 250
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
     )
     """Optimiser and schedule (the paper: learning rate 1e-6 at 7B)."""
-    seed: int = 0
-    """Draws the order of the prompts and the samples."""
-    precision: str = "float32"
-    """float32, or bfloat16 for the forward pass under autocast."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    num_threads: int = 1
-    """CPU threads of torch; 0 leaves its own choice."""
     out_dir: str = "models/grpo"
-    """Gets model/ (Hugging Face folder), metrics.jsonl, summary.json and checkpoint.pt."""
-    resume: bool = True
-    """Go on from out_dir's checkpoint when it is of the same settings."""
-    save_every: int = 50
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between console lines."""
-    stop_after: int = 0
-    """Stop (with a checkpoint) when this step is reached; 0 runs to the end."""
 
 
 def main(settings: GrpoConfig) -> None:
     _check(settings)
-    problems = read_problems(settings.problems)
     world = distributed.start(settings.device, num_threads=settings.num_threads)
     policy = load_policy(settings.model, device=world.device, precision=settings.precision)
-    reference = None
-    if settings.beta > 0:
-        reference = load_policy(settings.model, device=world.device, precision=settings.precision)
-        reference.model.requires_grad_(False).eval()
-    prompts = policy.encode([prompt(p.question, template=settings.template, language=p.language) for p in problems])
-    fitting = [i for i, ids in enumerate(prompts) if len(ids) + settings.max_new_tokens <= policy.max_length]
-    if not fitting:
-        raise ConfigError(f"max_new_tokens={settings.max_new_tokens}: no prompt leaves room in {policy.max_length}")
-    logger.info("%d prompts, %d left out as too long", len(fitting), len(problems) - len(fitting))
-    out_dir = Path(settings.out_dir)
-    plain = as_dict(settings) | {"inputs": fingerprint([settings.model, *settings.problems.split(",")])}
+    questions = encode_questions(policy, settings)
+    reference = frozen_copy(policy) if settings.objective.beta > 0 else None
     optimiser = make_optimiser(policy.model, settings.optim)
-    step = 0
-    if state := open_checkpoint(out_dir, plain, resume=settings.resume):
-        step, _ = restore(state, model=policy.model, optimiser=optimiser)
-        logger.info("going on from step %d of %s", step, out_dir)
-    if is_done(out_dir, step, num_steps=settings.num_steps):
-        distributed.stop(world)
-        return
-    metrics = MetricsLog(out_dir, first_step=step, active=world.is_main)
-
+    reward = make_reward(settings, device=world.device)
+    renewal = make_renewal(reward, settings, world) if settings.iterations > 1 else None
+    states: dict[str, Stateful] = {"model": policy.model, "optimiser": optimiser}
+    if reference is not None and settings.iterations > 1:
+        states["reference"] = reference.model
+    if renewal is not None:
+        states["reward_model"] = renewal
+    inputs = [settings.model, settings.reward_model, *settings.problems.split(",")]
+    run = TrainingRun(settings, world, inputs=inputs, states=states)
+    sampler = make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows, apart=bool(settings.rollout_lag))
+    collector = Collector(settings, run, questions, sampler=sampler, reward=reward)
+    update_config = UpdateConfig(
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        token_budget=settings.micro_batch_tokens,
+        updates_per_step=settings.updates_per_step,
+        max_grad_norm=settings.optim.max_grad_norm,
+        keep_zero_advantage_rows=settings.keep_zero_advantage_rows,
+    )
     policy.model.eval()  # dropout would make the probability ratio noise; gradients flow all the same
-    started, end = time.perf_counter(), settings.stop_after or settings.num_steps
-    while step < min(end, settings.num_steps):
-        clock = [time.perf_counter()]
-        taken = indices_of_step(len(fitting), step, batch_size=settings.prompts_per_step, seed=settings.seed)
-        mine = [fitting[index] for index in taken][world.rank :: world.size]
-        rollouts = sample(
-            policy,
-            [prompts[index] for index in mine],
-            group_size=settings.group_size,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=settings.temperature,
-            generator=torch.Generator().manual_seed(((settings.seed << 20) + step) * world.size + world.rank),
-            max_rows=settings.rollout_rows,
-        )
-        clock.append(time.perf_counter())
-        crashes = set_rewards(policy, rollouts, [problems[index] for index in mine], settings)
-        set_advantages(rollouts, group_size=settings.group_size)
-        clock.append(time.perf_counter())
-        lr = learning_rate(step, settings.optim, num_steps=settings.num_steps)
-        updated = update(policy, reference, rollouts, settings, optimiser=optimiser, lr=lr, world=world)
-        clock.append(time.perf_counter())
-        step += 1
-        metrics.write(
-            step,
-            {**describe(rollouts, crashes, group_size=settings.group_size, world=world), **updated, "lr": lr}
-            | {f"{name}_s": b - a for name, a, b in zip(("sample", "grade", "update"), clock, clock[1:], strict=False)},
-            show=step % settings.log_every == 0 or step == settings.num_steps,
-        )
-        if world.is_main and (step % settings.save_every == 0 or step == end):
-            save_checkpoint(out_dir, step=step, model=policy.model, optimiser=optimiser, settings=plain)
-    if world.is_main and step == settings.num_steps:
-        save_policy(policy, out_dir / "model")
-        seconds = round(time.perf_counter() - started, 2)
-        write_json(out_dir / "summary.json", {"settings": plain, "prompts": len(fitting), "seconds": seconds})
-        logger.info("model in %s", out_dir / "model")
-    distributed.stop(world)
+    while run.goes_on:
+        renewed: dict[str, float] = {}
+        if iteration := iteration_beginning_at(run.step, settings):
+            if reference is not None:
+                reference.model.load_state_dict(policy.model.state_dict())
+            if renewal is not None:
+                with run.phase("renewal"):
+                    renewed = renewal.renew(
+                        source_of(policy, sampler, reward, settings),
+                        questions,
+                        round_number=iteration,
+                    )
+        experience = collector.collect(policy)
+        rollouts = experience.rollouts
+        with run.phase("update"):
+            advantages = token_advantages(rollouts, settings)
+            if reference is not None and settings.objective.kl_place == "reward":
+                advantages += kl_as_reward(rollouts, reference, settings, device=world.device)
+            updated = update_policy(
+                policy,
+                rollouts,
+                advantages=advantages,
+                objective=settings.objective,
+                config=update_config,
+                optimiser=optimiser,
+                lr=run.lr,
+                world=world,
+                reference=reference if settings.objective.kl_place == "loss" else None,
+            )
+        values = describe(experience, settings.group_size, run=run) | updated | renewed
+        run.finish_step(values, cursor=collector.cursor)
+    collector.close()
+    run.finish(policy, prompts=len(questions.prompts))
 
 
-def set_rewards(
-    policy: Policy, rollouts: Sequence[Rollout], problems: Sequence[Problem], settings: GrpoConfig
-) -> Counter[str]:
-    """1 for a right answer, 0 for a wrong one, NaN where the grader crashed; returns the crashes by name."""
-    crashes: Counter[str] = Counter()
-    for rollout in rollouts:
-        graded = grade(
-            policy.decode(rollout.completion_ids),
-            problems[rollout.group].answer,
-            boxed_only=settings.boxed_only,
-            timeout_s=settings.grade_timeout_s,
-        )
-        rollout.reward = float("nan") if graded.correct is None else float(graded.correct)
-        if graded.correct is None:
-            crashes[graded.rule] += 1
-    for name, count in crashes.items():
-        logger.warning("%d grades missing: %s", count, name)
-    return crashes
+def token_advantages(rollouts: Sequence[Rollout], settings: GrpoConfig) -> Tensor:
+    """(T,) float64: the advantage of each completion token of all rollouts, whole groups, before any KL term.
 
-
-def set_advantages(rollouts: Sequence[Rollout], *, group_size: int) -> None:
-    """Standardises the rewards within each group, in place."""
+    0 where a grade is missing. Process supervision where rollouts have step rewards (4.1.3), else outcome (4.1.2).
+    """
+    row_lengths = lengths(rollouts)
+    if any(rollout.step_rewards for rollout in rollouts):
+        starts = (row_lengths.cumsum(0) - row_lengths).tolist()
+        steps = [
+            (start + end, reward) for start, r in zip(starts, rollouts, strict=True) for end, reward in r.step_rewards
+        ]
+        ends, rewards = (torch.tensor(column) for column in zip(*steps, strict=True))
+        return process_advantages(rewards.double(), ends, row_lengths, settings.group_size)
     rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float64)
-    for rollout, advantage in zip(rollouts, group_advantages(rewards, group_size).tolist(), strict=True):
-        rollout.advantage = advantage
+    if settings.advantage == "centred":
+        values = centred_advantages(rewards, settings.group_size)
+    elif settings.advantage == "leave_one_out":
+        values = leave_one_out_advantages(rewards, settings.group_size)
+    else:
+        values = group_advantages(rewards, settings.group_size)
+    return per_token(values, row_lengths)
 
 
-def update(
-    policy: Policy,
-    reference: Policy | None,
-    rollouts: Sequence[Rollout],
-    settings: GrpoConfig,
-    *,
-    optimiser: torch.optim.Optimizer,
-    lr: float,
-    world: World,
-) -> dict[str, float]:
-    """`updates_per_step` updates on the rollouts of this rank (and, together, of all); returns what to log."""
-    graded = [rollout for rollout in rollouts if rollout.reward == rollout.reward]  # NaN: no grade
-    keep_all = settings.keep_zero_advantage_rows and reference is not None
-    rows = [rollout for rollout in graded if keep_all or rollout.advantage != 0]
-    num_rows, num_trained, num_tokens = distributed.total(
-        world, [len(graded), len(rows), int(lengths(rows).sum()) if rows else 0]
+def kl_as_reward(
+    rollouts: Sequence[Rollout], reference: Policy, settings: GrpoConfig, *, device: torch.device
+) -> Tensor:
+    """(T,): what the KL to the reference, as a reward, adds to the advantages (`objective.kl_place` reward)."""
+    ref = rollout_logprobs(
+        reference,
+        rollouts,
+        temperature=settings.temperature,
+        token_budget=settings.micro_batch_tokens,
+        device=device,
     )
-    if num_trained == 0:  # an Adam step without gradient would still move the weights by its momentum
-        return {"loss": 0.0, "grad_norm": 0.0, "kl": 0.0, "entropy": 0.0, "clip_share": 0.0, "sampler_gap": 0.0}
-    row_lengths = lengths(rows)
-    weights = sequence_weights(row_lengths, num_rows=int(num_rows))
-    advantages = per_token(torch.tensor([rollout.advantage for rollout in rows], dtype=torch.float64), row_lengths)
-    sampled = torch.tensor([logprob for rollout in rows for logprob in rollout.sampling_logprobs])
-    old, ref = torch.zeros_like(sampled), torch.zeros_like(sampled)
-    batches = micro_batches(rows, token_budget=settings.micro_batch_tokens, pad_id=policy.pad_id)
-    sums, gap, norm = torch.zeros(4, dtype=torch.float64), 0.0, 0.0
-    for number in range(settings.updates_per_step):
-        sums.zero_()
-        for batch in batches:
-            on_device = batch.to(world.device)
-            logprobs, entropy = completion_logprobs(policy, on_device, temperature=settings.temperature)
-            if number == 0:  # the policy has not moved yet: its own values are the old policy's
-                old[batch.flat] = logprobs.detach().cpu()
-                gap = max(gap, float((old[batch.flat] - sampled[batch.flat]).abs().max()))
-                if reference is not None:
-                    with torch.no_grad():
-                        ref[batch.flat] = completion_logprobs(reference, on_device, temperature=settings.temperature)[
-                            0
-                        ].cpu()
-            old_now, ref_now, advantages_now, weights_now = (
-                vector[batch.flat].to(logprobs) for vector in (old, ref, advantages, weights)
-            )
-            loss = grpo(
-                logprobs,
-                old_now,
-                advantages=advantages_now,
-                weights=weights_now,
-                clip_range=settings.clip_range,
-                beta=settings.beta,
-                ref_logprobs=ref_now,
-            )
-            loss.backward()
-            detached = logprobs.detach()
-            clipped = is_clipped(detached, old_now, advantages=advantages_now, clip_range=settings.clip_range)
-            kl = kl_k3(detached, ref_now).sum() if reference is not None else torch.zeros(())
-            sums += torch.tensor([float(loss.detach()), float(kl), float(entropy.sum()), float(clipped.sum())])
-        distributed.sum_gradients(world, policy.model)
-        norm = optimiser_step(policy.model, optimiser, lr=lr, max_grad_norm=settings.optim.max_grad_norm)
-    loss_sum, kl_sum, entropy_sum, clip_sum = distributed.total(world, sums.tolist())
-    return {
-        "loss": loss_sum,
-        "grad_norm": norm,
-        "kl": kl_sum / num_tokens,
-        "entropy": entropy_sum / num_tokens,
-        "clip_share": clip_sum / num_tokens,
-        "sampler_gap": gap,
-    }
+    sampled = torch.tensor([logprob for rollout in rollouts for logprob in rollout.sampling_logprobs]).double()
+    return kl_advantages(kl_k1(sampled, ref), lengths(rollouts), beta=settings.objective.beta)
 
 
-def describe(rollouts: Sequence[Rollout], crashes: Counter[str], *, group_size: int, world: World) -> dict[str, float]:
-    """The step's rollouts in numbers, over all ranks. reward is the share solved of those graded."""
-    groups = [rollouts[start : start + group_size] for start in range(0, len(rollouts), group_size)]
-    rewards = [rollout.reward for rollout in rollouts if rollout.reward == rollout.reward]
-    count, num_groups, num_graded, reward, silent, tokens, cut, crashed = distributed.total(
-        world,
-        [
-            len(rollouts),
-            len(groups),
-            len(rewards),
-            sum(rewards),
-            sum(all(rollout.advantage == 0 for rollout in group) for group in groups),
-            sum(len(rollout.completion_ids) for rollout in rollouts),
-            sum(not rollout.finished for rollout in rollouts),
-            crashes.total(),
-        ],
+def iteration_beginning_at(step: int, settings: GrpoConfig) -> int:
+    """The iteration, from 1, that begins at `step`; 0 where none does: the run's start is no renewal."""
+    beginnings = {round(settings.num_steps * i / settings.iterations): i for i in range(1, settings.iterations)}
+    return beginnings.get(step, 0)
+
+
+def make_renewal(reward: Reward, settings: GrpoConfig, world: World) -> RewardRenewal | None:
+    """What goes on training the reward model between iterations; None where the reward is not a model."""
+    if not isinstance(reward, OutcomeReward):
+        return None
+    return RewardRenewal(
+        reward.value,
+        settings.renewal,
+        history=read_samples(Path(settings.reward_model).parent),
+        token_budget=settings.micro_batch_tokens,
+        seed=settings.seed,
+        world=world,
     )
-    return {
-        "reward": reward / max(num_graded, 1),
-        "zero_signal_share": silent / max(num_groups, 1),
-        "length": tokens / max(count, 1),
-        "truncated_share": cut / max(count, 1),
-        "grades_missing": crashed,
-    }
+
+
+def source_of(policy: Policy, sampler: Sampler, reward: Reward, settings: GrpoConfig) -> Source:
+    """The present policy's samples, graded by the rule: what a renewal learns from."""
+    assert isinstance(reward, OutcomeReward) and isinstance(reward.rule, RuleReward)
+    return Source(policy, sampler, reward.rule.verifier, settings)
 
 
 def _check(settings: GrpoConfig) -> None:
-    check_optim(settings.optim)
-    check_template(settings.template)
+    check_online(settings)
+    check_objective(settings.objective)
     if settings.group_size < 2:
         raise ConfigError(f"group_size={settings.group_size}: a group-relative advantage needs 2 or more samples")
-    if settings.temperature <= 0:
-        raise ConfigError(f"temperature={settings.temperature}: samples of a group must differ; use a value above 0")
-    if settings.updates_per_step < 1 or settings.max_new_tokens < 1 or settings.beta < 0:
-        raise ConfigError("updates_per_step and max_new_tokens must be at least 1, beta at least 0")
+    if settings.advantage not in ADVANTAGES:
+        raise ConfigError(f"advantage={settings.advantage}: choose one of {', '.join(ADVANTAGES)}")
+    if settings.iterations < 1 or settings.iterations > settings.num_steps:
+        raise ConfigError(f"iterations={settings.iterations}: 1 to num_steps={settings.num_steps}")
+    if settings.rollout_lag and not settings.objective.importance_cap:
+        raise ConfigError("rollout_lag=1 trains on samples of older weights: set objective.importance_cap (2 is usual)")
 
 
 if __name__ == "__main__":

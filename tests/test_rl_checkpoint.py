@@ -24,13 +24,15 @@ def test_a_restored_run_goes_on_bitwise(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, optimiser = parts()
     train(model, optimiser, 3)
-    save_checkpoint(tmp_path, step=3, model=model, optimiser=optimiser, settings={"a": 1}, cursor={"row": 7})
+    save_checkpoint(
+        tmp_path, step=3, states={"model": model, "optimiser": optimiser}, settings={"a": 1}, cursor={"row": 7}
+    )
     train(model, optimiser, 3)
     again, again_optimiser = parts()
     torch.manual_seed(99)
     state = open_checkpoint(tmp_path, {"a": 1}, resume=True)
     assert state is not None
-    assert restore(state, model=again, optimiser=again_optimiser) == (3, {"row": 7})
+    assert restore(state, {"model": again, "optimiser": again_optimiser}) == (3, {"row": 7})
     train(again, again_optimiser, 3)
     assert torch.equal(model.weight, again.weight)
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
@@ -39,7 +41,7 @@ def test_a_restored_run_goes_on_bitwise(tmp_path: Path) -> None:
 def test_a_checkpoint_of_other_settings_is_refused_by_their_names(tmp_path: Path) -> None:
     model, optimiser = parts()
     saved = {"seed": 1, "optim": {"lr": 0.1}, "log_every": 5}
-    save_checkpoint(tmp_path, step=1, model=model, optimiser=optimiser, settings=saved)
+    save_checkpoint(tmp_path, step=1, states={"model": model, "optimiser": optimiser}, settings=saved)
     with pytest.raises(CheckpointError, match="seed: 1 there, 2 here"):
         open_checkpoint(tmp_path, saved | {"seed": 2}, resume=True)
     assert open_checkpoint(tmp_path, saved | {"log_every": 50}, resume=True) is not None  # changes no number

@@ -1,55 +1,60 @@
-import sys
-import types
-
 import pytest
+import torch
+from micro_model import write_model, write_problems
 
-from rl.rewards import grade
-
-RIGHT = [
-    ("\\boxed{18}", "18"),
-    ("\\boxed{18元}", "18"),
-    ("答案是18元。", "18"),
-    ("答案是十八。", "18"),
-    ("The answer is 1,000.", "1000"),
-    ("\\boxed{0.5}", "\\frac{1}{2}"),
-    ("\\boxed{50\\%}", "0.5"),
-    ("\\boxed{1\\frac{1}{2}}", "1.5"),
-    ("\\boxed{( 1,2 )}", "(1, 2)"),
-    ("\\boxed{1+x}", "x + 1"),  # needs math-verify
-    ("\\boxed{\\frac{\\sqrt{4}}{2}}", "1"),  # likewise
-]
-WRONG = [
-    ("\\boxed{17}", "18"),
-    ("\\boxed{}", "18"),
-    ("no number here", "18"),
-    ("\\boxed{10\\%}", "10"),
-    ("\\boxed{0.001}", "0.0005"),  # an absolute tolerance of 1e-3 calls these equal
-    ("\\boxed{x}", "x + 1"),
-    ("\\boxed{several}", "18"),
-]
+from rl.batches import Rollout
+from rl.policy import Policy, load_policy
+from rl.problems import Problem
+from rl.rewards import RandomReward, RuleReward, overlong_penalty
 
 
-@pytest.mark.parametrize(("text", "gold"), RIGHT)
-def test_right_answer_is_accepted(text: str, gold: str) -> None:
-    assert grade(text, gold).correct is True
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    folder = tmp_path_factory.mktemp("micro")
+    return load_policy(write_model(folder / "m", write_problems(folder / "p.jsonl")), device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("text", "gold"), WRONG)
-def test_wrong_answer_is_refused(text: str, gold: str) -> None:
-    assert grade(text, gold).correct is False
+def rollouts(policy: Policy, texts: list[str]) -> list[Rollout]:
+    ids = policy.encode(texts)
+    return [Rollout([0], tokens, [-0.1 * index] * len(tokens), True) for index, tokens in enumerate(ids)]
 
 
-def test_boxed_only_refuses_an_answer_outside_the_box() -> None:
-    assert grade("The answer is 18.", "18", boxed_only=True).correct is False
-    assert grade("The answer is \\boxed{18}.", "18", boxed_only=True).correct is True
+def test_the_rule_rewards_each_sample_against_its_own_problem(policy: Policy) -> None:
+    problems = [Problem("a", "2 + 2?", "4"), Problem("b", "square of x + 1?", "(x+1)^2")]
+    group = rollouts(policy, ["\\boxed{4}", "\\boxed{5}", "\\boxed{x^2+2x+1}", "the answer is (x+1)^2"])
+    reward = RuleReward(boxed_only=True, timeout_s=2.0, num_workers=1)
+    reward.start(group[:2], problems[:1], policy=policy)  # part by part, as they are sampled
+    reward.start(group[2:], problems[1:], policy=policy)
+    assert reward.finish().total() == 0
+    assert [rollout.reward for rollout in group] == [1.0, 0.0, 1.0, 0.0]
+    assert [rollout.solved for rollout in group] == [1.0, 0.0, 1.0, 0.0]
+    reward.close()
 
 
-def test_a_crashed_grader_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*_args: object, **_kwargs: object) -> None:
-        raise RecursionError
+def test_a_grade_that_crashed_is_no_reward_and_is_counted(policy: Policy) -> None:
+    group = rollouts(policy, ["\\boxed{9^{9^{9^9}} + x}", "\\boxed{x+1}"])
+    reward = RuleReward(boxed_only=True, timeout_s=0.5, num_workers=1)
+    reward.start(group, [Problem("a", "?", "x + 1")], policy=policy)
+    crashes = reward.finish()
+    reward.close()
+    assert crashes.total() == 1 and next(iter(crashes)).startswith("crash:")
+    assert group[0].reward != group[0].reward and group[1].reward == 1.0
 
-    errors = types.SimpleNamespace(TimeoutException=TimeoutError)
-    monkeypatch.setitem(sys.modules, "math_verify", types.SimpleNamespace(parse=crash, verify=crash))
-    monkeypatch.setitem(sys.modules, "math_verify.errors", errors)
-    graded = grade("\\boxed{x^2}", "x + 1")
-    assert graded.correct is None and graded.rule == "crash:RecursionError"
+
+def test_chance_rewards_alike_after_a_resume_and_whatever_is_said(policy: Policy) -> None:
+    found = []
+    for _ in range(2):
+        group = rollouts(policy, ["\\boxed{4}"] * 200)
+        reward = RandomReward(RuleReward(boxed_only=True, timeout_s=1.0, num_workers=1), seed=3)
+        reward.start(group, [Problem("a", "?", "4")], policy=policy)
+        reward.finish()
+        reward.close()
+        assert all(rollout.solved == 1.0 for rollout in group)
+        found.append([rollout.reward for rollout in group])
+    assert found[0] == found[1]
+    assert sum(found[0]) == pytest.approx(100, abs=30)
+
+
+def test_the_penalty_rises_over_the_last_tokens_alone() -> None:
+    # 100 tokens at most, the last 20 cost: 80 -> 0, 90 -> .5, 100 -> 1
+    assert [overlong_penalty(n, 100, buffer=20) for n in (10, 80, 90, 100)] == [0.0, 0.0, 0.5, 1.0]

@@ -9,6 +9,8 @@ from rl.schedule import OptimConfig
 from rl.settings import as_dict, launch, read_settings
 from rl.train_cpt import CptConfig
 from rl.train_grpo import GrpoConfig
+from rl.train_ppo import PpoConfig
+from rl.train_rft import RftConfig
 from rl.train_sft import SftConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "rl"
@@ -68,7 +70,15 @@ def test_exit_code_is_2_with_a_message_and_no_traceback(capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("name", "config_class"), [("cpt", CptConfig), ("sft", SftConfig), ("grpo", GrpoConfig), ("eval", EvalConfig)]
+    ("name", "config_class"),
+    [
+        ("cpt", CptConfig),
+        ("sft", SftConfig),
+        ("grpo", GrpoConfig),
+        ("ppo", PpoConfig),
+        ("rft", RftConfig),
+        ("eval", EvalConfig),
+    ],
 )
 def test_each_yaml_names_every_setting_and_repeats_the_defaults(name: str, config_class: type) -> None:
     read = read_settings(config_class, ["--config", str(CONFIGS / f"{name}.yaml")])
