@@ -2,11 +2,17 @@
 
 import pytest
 
-from mining.html.asides import without_asides
+from mining.html import asides
 from mining.html.extract import ExtractConfig, extract
+from mining.html.lines import facts
 from mining.html.marks import HEADING, LINK_END, LINK_START
 
 PROSE = [f"Paragraph {n} of the article says something about rivers, and ends in a full stop." for n in range(40)]
+
+
+def without_asides(lines: list[str]) -> list[str]:
+    known = facts("\n".join(lines), asides.OPENERS, asides.CREDIT_SIGNS, is_prose=True)
+    return asides.without_asides(lines, known)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +23,7 @@ PROSE = [f"Paragraph {n} of the article says something about rivers, and ends in
         "The city of Uglii/Getty Images",
         "© Daniel Müller / Greenpeace",
         "Copyright 2019 by D. Espinoza",
+        "Anna Meier Getty Images",
         "Read more: Alibaba poised to launch a listing",
         "Lesen Sie auch",
         f"{LINK_START}Related articles{LINK_END}",
@@ -76,6 +83,15 @@ def test_an_announcement_takes_its_short_lines_until_a_sentence_or_a_heading():
     assert without_asides([*PROSE[:9], "Read next", *titles, *PROSE[9:]]) == PROSE
     heading = f"{HEADING}The second part"
     assert without_asides([*PROSE[:9], "Read next", heading, *PROSE[9:]]) == [*PROSE[:9], heading, *PROSE[9:]]
+
+
+def test_a_lone_heading_at_the_end_goes():
+    heading = f"{HEADING}More about rivers"
+    assert without_asides([*PROSE, heading, "", f"{LINK_START}{LINK_END}"]) == PROSE
+    assert without_asides([*PROSE, heading, "Rivers run"]) == [*PROSE, heading, "Rivers run"]
+    # Headings alone are a list.
+    for lines in ([*PROSE, heading, heading], ["Rivers", heading]):
+        assert without_asides(lines) == lines
 
 
 def test_captions_go_from_prose_and_stay_beside_formulas_and_code():

@@ -10,6 +10,7 @@ from mining.html import source
 from mining.html.charset import decode
 from mining.html.extract import ExtractConfig, extract
 from mining.html.furniture import drop_link_lines, judged
+from mining.html.hints import HINT_OF_CODE, HINT_OF_TAG, HINT_OF_WORD, formula_selector, hints_in
 from mining.html.marks import HEADING, LINK_END, LINK_START
 from mining.html.source import Cleaned, clean_in_python
 from mining.warc import read_responses
@@ -40,7 +41,8 @@ def test_scripts_styles_and_comments_go_but_for_formulas(clean):
         "<nav>menu</nav>", "<NAV>menu</NAV>", "<aside><p>aside</aside>", '<div class="site-footer"><div>x</div></div>',
         '<ul id="breadcrumbs"><li>Home</ul>', '<div role="navigation">x</div>', '<span aria-hidden="true">x</span>',
         '<div style="display: none">x</div>', "<div hidden>x</div>", '<img class="banner" src="a.png">',
-        "<div class=cookie-notice>x</div>", '<div data-note="a > b" class="share">x</div>',
+        "<div class=cookie-notice>x</div>", "<div class=post-author-box>x</div>", '<div id="tag-list">x</div>',
+        "<p class=wp-caption-text>x</p>", '<div data-note="a > b" class="share">x</div>',
     ],
 )  # fmt: skip
 def test_furniture_is_cut(clean, furniture):
@@ -54,6 +56,7 @@ def test_furniture_is_cut(clean, furniture):
         '<div class="has-sidebar">x</div>', '<div class="post-content share">x</div>',
         '<div class="solution" style="display:none">x</div>', '<details hidden class="answer">x</details>',
         '<mjx-container class="MathJax CtxtMenu_Attached_0">x</mjx-container>', "<p class=exercise>x</p>",
+        '<blockquote class="twitter-tweet">x</blockquote>', "<div class=has-article-share>x</div>",
         '<span class="katex"><span class="katex-html" aria-hidden="true">x</span></span>',
     ],
 )  # fmt: skip
@@ -97,6 +100,48 @@ def test_signs_of_formulas_are_counted_page_and_part(clean):
     cleaned = Cleaned(*clean(f"<body>{article}<p>{script}</p><script>$y$</script></body>"))
     assert (cleaned.num_signs, cleaned.num_signs_kept) == (2 + 4 + 1 + 4, 2 + 4)
     assert cleaned.scripts == "<script>$y$</script>"
+
+
+def test_prices_are_no_signs_of_formulas_where_nothing_typesets_them(clean):
+    prices = "<p>from $250 to $300, or $x, or \\$5</p>"
+    assert Cleaned(*clean(f"<body>{prices}</body>")).num_signs == 2
+    assert Cleaned(*clean(f"<body>{prices}<script src=MathJax.js></script></body>")).num_signs == 5
+
+
+def test_scripts_are_kept_for_a_typesetter_or_a_formula_only(clean):
+    script = "<script>macros = {}</script>"
+    assert Cleaned(*clean(f"<body>x{script}</body>")).scripts == ""
+    assert Cleaned(*clean(f"<body>$x${script}</body>")).scripts == script
+    for name in ("MathJax", "mathjax", "katex"):
+        named = f"<script>{name}.go()</script>"
+        assert Cleaned(*clean(f"<body>x{named}</body>")).scripts == named
+
+
+def test_tags_code_and_hints_are_those_of_the_article(clean):
+    page = f"<body><nav><pre>x</pre><sup>2</sup></nav><p>{PROSE}</p><p>x<b>y</b></p></body>"
+    assert Cleaned(*clean(page))[-3:] == (8, False, 0)
+    page = f"<body><p>{PROSE}</p><pre>x</pre> a<sup>2</sup> mathematics</body>"
+    assert Cleaned(*clean(page))[-3:] == (8, True, HINT_OF_TAG | HINT_OF_WORD | HINT_OF_CODE)
+
+
+HINTS = (
+    "<sub", "<sup", "<SUB", "<SuP", "<summary", "<script", "<math", "<mjx-c", "<mjx", "<m:math", "<mml:math", "<m:x",
+    "<d-math", "<dt-math", "<tex-math", "<la-tex", "<eq", "<eqn", "<em", "<img ", "<IMG\n", "<img", "<Img ", "<span ",
+    "<span\t ", "<span", "class=", "'", '"', "data-", "katex", "wp-katex", "wp-", "MathJax", "MathJax-Element",
+    "Jax-Element", "arithmatex", "asciimath", "tex", "text", "tex.", "latex", "formula", "equation", "ql-formula",
+    "span-in", "cht=tx", "eeimg", "Wiris", "$", "\\", "math", "m", "<pre", "<CODE", "<textarea", "<co", "jax_ignore",
+    "tex2jax_ignore", " ", ">", "<", "</p>", "x", "é", "中", "=", "&lt;math", "alt='$x$'", "«math",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hints_are_the_same_in_both_twins_and_hide_no_formula(seed):
+    draw = random.Random(seed)
+    for _ in range(1500):
+        page = "".join(draw.choices(HINTS, k=draw.randrange(1, 9)))
+        assert formula_selector(page, hints_in(page)) == formula_selector(page), page
+        if source.compiled:
+            assert source.compiled.clean(page, judged) == clean_in_python(page), page
 
 
 def test_question_and_answer_stand_side_by_side(clean):
@@ -153,8 +198,11 @@ def test_twins_agree_on_real_pages_whole_and_mutated(real_data):
 @pytest.mark.parametrize("ending", ["", ">", '=">"', "</script>-->"])
 @pytest.mark.parametrize(
     "piece",
-    ["<nav>", '<a ="', "<a ", "<a", "<div class=menu>", "<article>", "<!--", "<script>", "</script", "<p =", "< "],
-)
+    [
+        "<nav>", '<a ="', "<a ", "<a", "<div class=menu>", "<article>", "<!--", "<script>", "</script", "<p =", "< ",
+        "<img ", "<span ", "m", "<script>x", " ", "<code",
+    ],
+)  # fmt: skip
 def test_no_markup_takes_quadratic_time(clean, piece, ending):
     page = "<script>" * (piece == "</script") + piece * (120_000 // len(piece)) + ending
     started = time.process_time()
@@ -180,6 +228,15 @@ def test_teasers_far_from_the_article_go_where_the_page_has_no_formulas():
     )
     assert "It sums up" not in drop_link_lines(article + teasers, is_prose=True)
     assert "It sums up" in drop_link_lines(article + teasers)
+
+
+def test_what_stands_before_the_title_goes_where_the_page_has_no_formulas():
+    before, article = f"{HEADING}Hot topics\n{PROSE * 2}\n", f"{HEADING}A walk along the river\n{PROSE * 3}\n" * 3
+    title = "A walk along the river | The Paper"
+    assert drop_link_lines(before + article, title, is_prose=True).startswith("A walk along the river\n")
+    assert "Hot topics" in drop_link_lines(before + article, title)
+    assert "Hot topics" in drop_link_lines(before + article, "River walks", is_prose=True)
+    assert "Hot topics" in drop_link_lines(before * 9 + article, title, is_prose=True)
 
 
 def test_short_lines_of_formulas_are_text():

@@ -14,6 +14,7 @@ enum { BESIDE_TEXT = 1, FURNITURE = 2, HOLDER = 3, FURNITURE_BY_NAME = 4 };
 enum { OPEN = 1, SURE = 2, NAMED = 4, ROOT = 8, LINK = 16, OPTIONAL_END = 32, VOID = 64, ANCHOR = 128, FRAME = 256, HEADING = 512, INLINE = 1024, BESIDE = 2048,
        CELL = 4096, WRAPPER = 8192, BLOCK = 16384, UNWRAPPED = 32768, CLASSIFIER = 65536 };
 enum { MAX_QUOTED = 16384, MAX_FAILED_TAGS = 64, MAX_TAG_STEPS = 60, FORMULA_SIGNS = 4, SCRIPT_SPAN = 127, MAX_CELL_TAGS = 40, MAX_PROSE_SIGNS = 8, MAX_BESIDE_SOURCE = 600, NUM_VERDICTS = 1 << 16 };
+enum { HINT_OF_TAG = 1, HINT_OF_WORD = 2, HINT_OF_CODE = 4 }; /* as in hints.py */
 
 typedef struct {
     uint64_t name;
@@ -36,7 +37,7 @@ typedef struct {
     Edit *edits;
     Py_ssize_t num_edits, max_edits;
     long weight, signs;
-    int has_katex_mathml, has_assistive, has_code, defines_macros, num_failed;
+    int has_katex_mathml, has_assistive, has_code, typesets, defines_macros, num_failed;
     PyObject *judge;
 } Page;
 
@@ -76,6 +77,12 @@ static const char *FURNITURE_ROLES[] = {
 static const char *FOLDED[] = {
     "olution", "nswer", "roof", "poiler", "hint", "ollaps", "oggl", "eveal", "knowl", "ontent", "detail", "ath", NULL};
 static const char *DEFINITIONS[] = {"\\newcomma", "\\renewcom", "\\providec", "\\DeclareM", "\\def", "\\gdef", NULL};
+static const char *FORMULA_TAGS[] = {
+    "sub", "sup", "SUB", "SUP", "script", "math", "mjx-c", "m:math", "mml:math", "d-math", "dt-math", "tex-math", "la-tex", "eq",
+    NULL};
+static const char *CODE_TAGS[] = {"pre", "code", "textarea", NULL};
+static const char *FORMULA_CLASSES[] = {
+    "katex", "wp-katex", "MathJax", "arithmatex", "asciimath", "tex", "ql-formula", "span-", "latex", "formula", "equation", NULL};
 static const char *HIDING[] = {"display:none", "display: none", "visibility:hidden", "visibility: hidden", NULL};
 
 static int flags_of(uint64_t hash)
@@ -111,6 +118,20 @@ static int equals_caseless(const char *text, Py_ssize_t size, const char *word)
     return 1;
 }
 
+static int begins(const char *text, Py_ssize_t size, const char *word)
+{
+    Py_ssize_t length = (Py_ssize_t)strlen(word);
+    return length <= size && memcmp(text, word, length) == 0;
+}
+
+static int begins_with_any(const char *text, Py_ssize_t size, const char **words)
+{
+    for (; *words; words++)
+        if (begins(text, size, *words))
+            return 1;
+    return 0;
+}
+
 static const char *find(const char *text, Py_ssize_t size, const char *word)
 {
     return size > 0 ? memmem(text, size, word, strlen(word)) : NULL;
@@ -124,20 +145,33 @@ static int holds_any(const char *text, Py_ssize_t size, const char **words)
     return 0;
 }
 
+/* Whether a page names a typesetter: MathJax, mathjax or katex, which have an x in common. */
+static int names_typesetter(const char *html, Py_ssize_t size)
+{
+    if (size < 6)
+        return 0;
+    for (const char *at = html + 4, *end = html + size; at < end && (at = memchr(at, 'x', end - at)); at++)
+        if (!memcmp(at - 4, "kate", 4) || (at - html > 4 && (!memcmp(at - 5, "athJa", 5) || !memcmp(at - 5, "athja", 5))))
+            return 1;
+    return 0;
+}
+
 static void weigh(Page *page, const char *text, Py_ssize_t size)
 {
-    long commas = 0, signs = 0;
-    int defines = 0;
+    long weight = 0, signs = 0;
+    int defines = 0, is_sign;
     for (const char *at = text, *end = text + size; at < end; at++) {
-        commas += *at == ',';
-        signs += *at == '\\' || *at == '$';
+        is_sign = *at == '\\' || *at == '$';
+        weight += is_sign || *at == ',';
+        /* A dollar before a digit is a price where nothing typesets formulas. */
+        signs += is_sign && (page->typesets || *at == '\\' || at + 1 == end || at[1] < '0' || at[1] > '9');
         if (*at == '\\' && !defines)
             for (const char **opening = DEFINITIONS; *opening; opening++)
                 defines |= end - at > 9 && strncmp(at, *opening, strlen(*opening)) == 0;
         if ((*at == '\xef' || *at == '\xe3') && end - at > 2)
-            commas += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
+            weight += memcmp(at, "\xef\xbc\x8c", 3) == 0 || memcmp(at, "\xe3\x80\x81", 3) == 0;
     }
-    page->weight += commas + signs;
+    page->weight += weight;
     page->signs += defines ? 0 : signs;
     page->defines_macros |= defines;
 }
@@ -557,6 +591,65 @@ static Py_ssize_t num_chars(const Page *page, Py_ssize_t start, Py_ssize_t end)
     return num;
 }
 
+/* Whether a tag of an image, from its first space on, holds what hints asks of it. */
+static int may_be_image_of_formula(const char *at, const char *end)
+{
+    for (; at < end && *at != '<' && *at != '>'; at++) {
+        Py_ssize_t room = end - at;
+        if (*at == '\\' || *at == '$')
+            return 1;
+        if (*at == 't' && room > 3 && !memcmp(at, "tex", 3) && at[3] && strchr("=.hir\"' ?&/_", at[3]))
+            return 1;
+        if ((*at == 'm' && begins(at, room, "math")) || (*at == 'f' && begins(at, room, "formula")) ||
+            (*at == 'e' && (begins(at, room, "equation") || begins(at, room, "eeimg"))) ||
+            (*at == 'c' && begins(at, room, "cht=tx")) || (*at == 'W' && begins(at, room, "Wiris")))
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether a tag, from the character after its bracket on, may be a formula's, as hints asks. */
+static int may_be_formula(const char *at, const char *end)
+{
+    Py_ssize_t room = end - at;
+    if ((begins(at, room, "img") || begins(at, room, "IMG")) && room > 3 && is(at[3], SPACE))
+        return may_be_image_of_formula(at + 4, end);
+    if (begins(at, room, "span") && room > 4 && is(at[4], SPACE)) {
+        at += 4;
+        while (at < end && is(*at, SPACE))
+            at++;
+        if (begins(at, end - at, "data-"))
+            return 1;
+        if (!begins(at, end - at, "class="))
+            return 0;
+        at += 6;
+        at += at < end && (*at == '"' || *at == '\'');
+        return begins_with_any(at, end - at, FORMULA_CLASSES);
+    }
+    return begins_with_any(at, room, FORMULA_TAGS);
+}
+
+/* What the source says to those who read it after us, one look at each bracket. */
+static void look_over(const char *source, Py_ssize_t size, long *num_tags, int *has_code, int *hints)
+{
+    const char *end = source + size;
+    *num_tags = *has_code = *hints = 0;
+    for (const char *at = source; (at = memchr(at, '<', end - at)); at++) {
+        *num_tags += 1;
+        *has_code |= begins(at + 1, end - at - 1, "pre");
+        if (!(*hints & HINT_OF_TAG) && may_be_formula(at + 1, end))
+            *hints |= HINT_OF_TAG;
+        for (const char **tag = CODE_TAGS; !(*hints & HINT_OF_CODE) && *tag; tag++)
+            if (end - at > (Py_ssize_t)strlen(*tag) && equals_caseless(at + 1, strlen(*tag), *tag))
+                *hints |= HINT_OF_CODE;
+    }
+    if (find(source, size, "jax_ignore"))
+        *hints |= HINT_OF_CODE;
+    for (const char *at = source; !(*hints & HINT_OF_WORD) && (at = memchr(at, 'm', end - at)); at++)
+        if (begins(at, end - at, "math") || (at - source >= 11 && begins(at - 11, end - at + 11, "MathJax-Element")))
+            *hints |= HINT_OF_WORD;
+}
+
 static PyObject *compose(Page *page)
 {
     Py_ssize_t first, last, begin = 0, finish = page->size, low = 0, high = page->num_tags;
@@ -642,6 +735,9 @@ static PyObject *compose(Page *page)
     }
     memcpy(out + used, page->html + position, finish - position);
     used += finish - position;
+    long num_tags;
+    int has_code, hints;
+    look_over(out, used, &num_tags, &has_code, &hints);
     PyObject *source = PyUnicode_DecodeUTF8(out, used, "replace");
     PyMem_Free(out);
     char *joined = source ? PyMem_Malloc(scripts_size + 1) : NULL;
@@ -650,7 +746,8 @@ static PyObject *compose(Page *page)
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }
     used = 0;
-    for (Py_ssize_t i = 0; i < page->num_edits; i++)
+    int keeps_scripts = page->typesets || page->signs;
+    for (Py_ssize_t i = 0; keeps_scripts && i < page->num_edits; i++)
         if (page->edits[i].mark == SCRIPT_SPAN) {
             memcpy(joined + used, page->html + page->edits[i].start, page->edits[i].end - page->edits[i].start);
             used += page->edits[i].end - page->edits[i].start;
@@ -661,8 +758,8 @@ static PyObject *compose(Page *page)
         Py_DECREF(source);
         return NULL;
     }
-    return Py_BuildValue("(NNlllO)", source, scripts, page->weight - kept, page->signs, signs,
-                         page->defines_macros ? Py_True : Py_False);
+    return Py_BuildValue("(NNlllOlOi)", source, scripts, page->weight - kept, page->signs, signs,
+                         page->defines_macros ? Py_True : Py_False, num_tags, has_code ? Py_True : Py_False, hints);
 }
 
 static PyObject *clean(PyObject *Py_UNUSED(module), PyObject *args)
@@ -674,6 +771,7 @@ static PyObject *clean(PyObject *Py_UNUSED(module), PyObject *args)
     page.html = PyUnicode_AsUTF8AndSize(html, &page.size);
     if (!page.html)
         return NULL;
+    page.typesets = names_typesetter(page.html, page.size);
     page.has_katex_mathml = find(page.html, page.size, "katex-mathml") != NULL;
     page.has_assistive = find(page.html, page.size, "mjx-assistive-mml") != NULL;
     if (scan(&page) == 0)

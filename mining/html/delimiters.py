@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mining.html.asciimath import asciimath_to_latex
+from mining.html.lines import holds_marks
 from mining.html.macros import MAX_ADDED_CHARS, Macros, expand, without_definitions
 from mining.html.symbols import FUNCTIONS, SYMBOLS
 
@@ -34,7 +35,6 @@ _MARK = re.compile(f"([\U0010f000-\U0010f0fe])([^\U0010f000-{CLOSE}]*){CLOSE}")
 _LAST_MARK = re.compile(f"([\U0010f000-\U0010f0fe])([^\U0010f000-{CLOSE}]*){CLOSE}$")
 _PUNCTUATION = re.compile(r"[ ]*([,.;:。，；：]?)(?!\S)[ ]*")
 _LEFT_OVER = re.compile("[\U0010f000-\U0010f1ff]")
-_SPACE = re.compile(r"\s+")
 
 _MATHS_SIGN = re.compile(r"\\[A-Za-z]+|[\^_=<>+≤≥≠∈⊂→×±√∑∫∞]|[A-Za-z0-9)\]]\s?[-*/|]\s?[A-Za-z0-9(\\]")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -212,10 +212,17 @@ def _opener(delimiters: Delimiters) -> tuple[re.Pattern[str], dict[str, tuple[st
     closers |= {left: (right, True) for left, right in delimiters.display}
     if delimiters.ascii_math:
         closers["`"] = ("`", False)
-    names = "|".join(re.escape(left) for left in sorted(closers, key=len, reverse=True))
+    # One character class at the start lets the search run over the text; alternatives would be tried at every place.
+    tokens = sorted(closers, key=len, reverse=True)
+    rests: dict[str, list[str]] = {token[0]: [] for token in (*tokens, "\\")}
+    for token in tokens:
+        rests[token[0]].append(re.escape(token[1:]))
     # Marks and escaped characters are consumed whole, so that nothing opens inside them.
-    skip = rf"[\U0010f000-\U0010f0fe][^{CLOSE}]*{CLOSE}|\\[\\$]"
-    return re.compile(rf"{names}|\\begin\{{({_ENVIRONMENTS})\}}|{skip}"), closers
+    rests["\\"] += [rf"begin\{{({_ENVIRONMENTS})\}}", r"[\\$]"]
+    branches = [rf"(?<={re.escape(first)})(?:{'|'.join(rest)})" for first, rest in rests.items()]
+    branches.append(rf"(?<=[\U0010f000-\U0010f0fe])[^{CLOSE}]*{CLOSE}")
+    firsts = "".join(map(re.escape, rests))
+    return re.compile(rf"[{firsts}\U0010f000-\U0010f0fe](?:{'|'.join(branches)})"), closers
 
 
 def _find_close(text: str, start: int, close: str, found: int) -> int:
@@ -292,7 +299,7 @@ def clean_latex(latex: str) -> str:
         latex = _LINE_JOIN.sub("", _CDATA.sub("", latex))
     if "\\amp" in latex:
         latex = _AMP.sub("&", latex)
-    latex = _SPACE.sub(" ", latex).strip()
+    latex = " ".join(latex.split())
     if latex.startswith(("{\\displaystyle", "{\\textstyle")) and latex.endswith("}"):
         latex = latex[1:-1]
     return _STYLE.sub("", latex).strip() if latex.startswith("\\") else latex
@@ -411,13 +418,13 @@ def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
     macros: the page's own, which are written out. A formula that only defines some prints nothing.
     """
     kept: Counter[str] = Counter()
-    if not _LEFT_OVER.search(text):
+    if not holds_marks(text):
         return text, kept
     out: list[str] = []
     done = num_added = 0
     for match in _MARK.finditer(text):
         index = ord(match[1]) - _FIRST
-        latex = _SPACE.sub(" ", match[2]).strip()
+        latex = " ".join(match[2].split())
         if not latex or index // 2 >= len(KINDS):
             out += (text[done : match.start()], latex)
             done = match.end()
@@ -448,4 +455,4 @@ def finish(text: str, macros: Macros | None = None) -> tuple[str, Counter[str]]:
             done = end
     text = "".join((*out, text[done:]))
     text = text.replace(MASKED_DOLLAR, "$").replace(MASKED_BACKSLASH, "\\").replace(MASKED_TICK, "`")
-    return _LEFT_OVER.sub("", text), kept
+    return _LEFT_OVER.sub("", text) if holds_marks(text) else text, kept

@@ -9,6 +9,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from mining.errors import RecordError
+from mining.html.cells import has_code_cells, with_code_cells
 from mining.html.delimiters import (
     CLOSE,
     assemble_scripts,
@@ -18,8 +19,9 @@ from mining.html.delimiters import (
     read_delimiters,
 )
 from mining.html.furniture import drop_link_lines
-from mining.html.hints import formula_selector
+from mining.html.hints import ALL_HINTS, HINT_OF_CODE, formula_selector
 from mining.html.limits import Deadline, ExtractConfig, check_limits, text_without_markup
+from mining.html.lines import without_odd_characters
 from mining.html.macros import read_macros
 from mining.html.math import mark_formulas, mask_code
 from mining.html.source import Cleaned, clean
@@ -57,13 +59,9 @@ _MAX_NODES_AROUND = 4
 _SLIGHT_LOSS = 8
 """Signs of prose or formulas that may be left out without another look."""
 _MAX_LIST_START = 200
-_BLANK_LINES = re.compile(r"\n{3,}")
-_TRAILING = re.compile(r"(?<![ \t])[ \t]++\n")
 # The parser writes two tabs after every cell, empty ones too. At the start of a line they are cells where more cells
 # follow, else the indentation of code.
 _CELL_GAP = re.compile(r"(?:(?<=\S)[ ]*+|^[ ]*+(?=\t[^\n\S]*\S[^\n]*\t\t))(\t\t(?:[ ]*+\t\t)*+)[ ]*+(?=\S)")
-_ODD_SPACES = {"\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\u00ad": "", "\r": ""}
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff\ufffe\uffff]")
 
 
 def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
@@ -74,13 +72,18 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
     """
     if len(html) > cfg.max_bytes:
         raise RecordError("too_large", f"{url}: {len(html)} characters, the limit is max_bytes={cfg.max_bytes}")
-    if html.count("<") > _MAX_NODES_AROUND * cfg.max_nodes:
+    most_tags = _MAX_NODES_AROUND * cfg.max_nodes
+    if len(html) > most_tags and html.count("<") > most_tags:
         return _unmarked(html, "too_many_nodes", cfg)
     deadline = Deadline(cfg.max_cpu_s)
     page = _chosen(html, cfg)
+    if has_code_cells(page.scripts):
+        html = with_code_cells(html)
+        page = _chosen(html, cfg)
+    title = title_of(html)
     try:
         deadline.check("choosing the article")
-        text, found = _text_and_formulas(html, page, url, cfg, deadline)
+        text, found = _text_and_formulas(html, page, title, url, cfg, deadline)
         text, kept = finish(
             text, read_macros(html if page.defines_macros else "", page.scripts) if CLOSE in text else {}
         )
@@ -91,18 +94,21 @@ def extract(html: str, url: str, cfg: ExtractConfig) -> Extraction:
         return _unmarked(html, "unparsable", cfg)
     found |= kept
     by_kind = {kind: (num, kept[kind]) for kind, num in found.items()}
-    return Extraction(title_of(html), _clean(text, cfg.max_text_chars), found.total(), kept.total(), by_kind)
+    return Extraction(title, _clean(text, cfg.max_text_chars), found.total(), kept.total(), by_kind)
 
 
 def _chosen(html: str, cfg: ExtractConfig) -> Cleaned:
     """The part of a page to read: its article, or all of it where that would lose too many formulas."""
-    whole = Cleaned(html, html, 0, 0, 0, True)
     if not cfg.main_content:
-        return whole
+        return _whole(html)
     page = clean(html)
     num_lost = page.num_signs - page.num_signs_kept
     is_lossy = num_lost > _SLIGHT_LOSS and page.num_signs_kept < cfg.min_formula_share * page.num_signs
-    return whole if is_lossy else page
+    return _whole(html) if is_lossy else page
+
+
+def _whole(html: str) -> Cleaned:
+    return Cleaned(html, html, 0, 0, 0, True, html.count("<"), "<pre" in html, ALL_HINTS)
 
 
 def _unmarked(html: str, guard: str, cfg: ExtractConfig) -> Extraction:
@@ -110,16 +116,15 @@ def _unmarked(html: str, guard: str, cfg: ExtractConfig) -> Extraction:
 
 
 def _text_and_formulas(
-    html: str, page: Cleaned, url: str, cfg: ExtractConfig, deadline: Deadline
+    html: str, page: Cleaned, title: str, url: str, cfg: ExtractConfig, deadline: Deadline
 ) -> tuple[str, Counter[str]]:
     """The text to keep with its formulas marked, and the formulas met in its elements."""
-    check_limits(page.source, url, cfg)
-    is_prose = page.num_signs <= _SLIGHT_LOSS and "<pre" not in page.source
-    is_whole = page.source is html
-    text, found = _marked_text(page.source, page.scripts, deadline, is_whole=is_whole, is_prose=is_prose)
+    check_limits(page.source, url, cfg, num_tags=page.num_tags)
+    is_prose = page.num_signs <= _SLIGHT_LOSS and not page.has_code and not page.defines_macros
+    text, found = _marked_text(page, title, deadline, is_whole=page.source is html, is_prose=is_prose)
     if len(text) < (_SHORT_TEXT if page.num_left_out > _SLIGHT_LOSS else _NO_TEXT) and page.num_left_out:
         check_limits(html, url, cfg)
-        body, found_in_body = _marked_text(html, html, deadline, is_whole=True)
+        body, found_in_body = _marked_text(_whole(html), title, deadline, is_whole=True)
         if len(text) < cfg.min_main_share * len(body):
             return body, found_in_body
     return text, found
@@ -132,21 +137,21 @@ def title_of(html: str) -> str:
 
 
 def _marked_text(
-    source: str, scripts: str, deadline: Deadline, *, is_whole: bool, is_prose: bool = False
+    page: Cleaned, title: str, deadline: Deadline, *, is_whole: bool, is_prose: bool = False
 ) -> tuple[str, Counter[str]]:
-    tree = HTMLTree.parse(source)
+    tree = HTMLTree.parse(page.source)
     found: Counter[str] = Counter()
-    delimiters = read_delimiters(scripts)
-    if selector := formula_selector(source):
+    delimiters = read_delimiters(page.scripts)
+    if page.hints and (selector := formula_selector(page.source, page.hints)):
         found = mark_formulas(tree, selector, deadline)
-    if delimiters.declared:
+    if delimiters.declared and page.hints & HINT_OF_CODE:
         mask_code(tree)
-    if "start=" in source:
+    if "start=" in page.source:
         _number_lists(tree)
     deadline.check("the elements of formulas")
     text = extract_plain_text(tree, skip_elements=(*_DRAWN, *_BOILERPLATE) if is_whole else _DRAWN)
     if not is_whole:
-        text = drop_link_lines(text, is_prose=is_prose and not found)
+        text = drop_link_lines(text, title, is_prose=is_prose and not found)
     text, _ = assemble_scripts(text)
     if may_hold_delimiters(text, delimiters):
         text = mark_delimited(text, delimiters)
@@ -174,17 +179,13 @@ def _row(line: str) -> str:
 
 def _clean(text: str, max_chars: int = 1_000) -> str:
     """The text with plain spaces, one blank line at most between paragraphs, and no more than `max_chars`."""
-    # Odd spaces and control characters are what `isprintable` denies, and most pages have none.
-    if not text.replace("\n", "").replace("\t", "").replace("\u3000", "").isprintable():
-        for odd, plain in _ODD_SPACES.items():
-            text = text.replace(odd, plain)
-        text = _CONTROL.sub("", text)
+    text = without_odd_characters(text)
     if "\t\t" in text:
         text = "\n".join(_row(line) if "\t\t" in line else line for line in text.split("\n"))
     if " \n" in text or "\t\n" in text:
-        text = _TRAILING.sub("\n", text)
-    if "\n\n\n" in text:
-        text = _BLANK_LINES.sub("\n\n", text)
+        text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
     text = text.strip()
     if len(text) > max_chars:
         end = text.rfind("\n", max_chars // 2, max_chars)

@@ -3,8 +3,22 @@
 import re
 from functools import lru_cache
 from importlib.resources import files
+from itertools import combinations
 
-from mining.html.asides import heads_references, without_asides
+from mining.html.asides import CREDIT_SIGNS, OPENERS, heads_references, without_asides
+from mining.html.lines import (
+    BARE,
+    BLANK,
+    CODE,
+    COLON,
+    HEADED,
+    LINKED,
+    MOSTLY_LINKS,
+    STRONG,
+    TABBED,
+    facts,
+    without_marks,
+)
 from mining.html.marks import HEADING, LINK_END, LINK_START
 
 BESIDE, FURNITURE, HOLDER, FURNITURE_BY_NAME = 1, 2, 3, 4
@@ -25,6 +39,10 @@ def _word_lists() -> dict[str, frozenset[str]]:
 
 # "site-footer" is furniture; "has-sidebar" and "post-content" are not.
 _WORDS = _word_lists()
+_PAIRED = {word for pair in _WORDS["furniture pairs"] for word in pair.split("+")}
+# A caption's words often stand in an element of their own: "wp-caption-text".
+_CAPTIONS = frozenset(("caption", "captions", "figcaption"))
+_HOLDER_WORDS_OF_CAPTIONS = _WORDS["holder words"] - {"text"}
 
 
 @lru_cache(maxsize=1 << 17)
@@ -43,9 +61,14 @@ def _verdict(name: str) -> int:
     if name.startswith(_MEANINGLESS_PREFIXES) or name in _WORDS["text names"]:
         return 0
     words = {word.lower() for word in _WORD.findall(name)}
+    paired = sorted(words & _PAIRED)
+    pairs = {f"{one}+{other}" for one, other in combinations(paired, 2)}
+    if pairs & _WORDS["furniture pairs"] and not words & _WORDS["absence"]:
+        return FURNITURE
     if words & _WORDS["furniture words"] and not words & _WORDS["text words"]:
         return FURNITURE
-    return BESIDE if words & _WORDS["beside words"] and not words & _WORDS["holder words"] else 0
+    holders = _HOLDER_WORDS_OF_CAPTIONS if words & _CAPTIONS else _WORDS["holder words"]
+    return BESIDE if words & _WORDS["beside words"] and not words & holders else 0
 
 
 _MIN_MIDDLE_SHARE = 0.4
@@ -54,148 +77,162 @@ _MIN_DENSE_SHARE = 0.6
 _MAX_LINKS_AT_HEAD = 1
 _MAX_LINKED_ITEMS = 4
 _LINKED_LINE_COST, _WEAK_LINE_COST, _MAX_LINE_GAIN = 110, 90, 300
-_CODE = re.compile(r"[={};\t]|\(\)")
-_LINKED = re.compile(f"{LINK_START}[^{LINK_END}\n]*{LINK_END}?")
-_FILLER = r"[\s•·|»«>/,;:.\-–—\d()\[\]]*+"
-_BARE_LINKS = re.compile(f"{_FILLER}(?:{LINK_START}[^{LINK_END}]*+{LINK_END}?{_FILLER})+")
+_MIN_LINE = 3
+_MIN_TITLE, _MAX_SHARE_BEFORE_TITLE = 12, 0.5
 _ITEM = re.compile(rf"\s*(?:•|\d+\.)\s*{LINK_START}?\w")
 _NAVIGATION = re.compile(
     r"\s*(?:(?:next|prev(?:ious)?|up|goto chapter|nächste|vorherige|上一[篇章页]|下一[篇章页])"
     rf"(?: (?:page|chapter|section|post))?\s?[:：][^\w{LINK_START}]*)+{LINK_START}",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(r"[=+<>^≤≥∈$\\\U0010f000-\U0010f0ff]")
-_WORD_OUTSIDE = re.compile(r"[^\W\d_]{2}")
-_SENTENCE_END = re.compile(r"[.!?…)”\"]\s*$")
-_CJK = re.compile("[\u3041-\u9fff\uac00-\ud7a3]")
-_CJK_SENTENCE_END = re.compile(r"[\u3041-\u9fff].*[。！？；：…”」）]\s*$")
 
 
-def drop_link_lines(text: str, *, is_prose: bool = False) -> str:
+def drop_link_lines(text: str, title: str = "", *, is_prose: bool = False) -> str:
     """The text without runs of lines that are links and nothing else, and without the marks of links.
 
-    is_prose: the page has no formulas, so that what stands far from its long lines is no text either.
+    title: the page's <title>. is_prose: the page has no formulas, so that what stands far from its long lines is no
+    text either, nor what stands before the heading that is its title.
     """
-    lines = text.replace(LINK_START + LINK_END, "").split("\n")
+    text = text.replace(LINK_START + LINK_END, "")
+    lines = text.split("\n")
+    known = facts(text, OPENERS, CREDIT_SIGNS, is_prose=is_prose)
     if LINK_START in text:
-        lines = _without_link_runs(lines)
-    first, last = _densest(lines) if is_prose else _ends(lines)
+        kept = _without_link_runs(lines, known)
+        lines, known = [lines[index] for index in kept], [known[index] for index in kept]
+    if is_prose and (start := _title_line(lines, known, title)):
+        lines, known = lines[start:], known[start:]
+    first, last = _densest(lines, known) if is_prose else _ends(lines, known)
     if sum(map(len, lines[first:last])) >= max(_MIN_MIDDLE_CHARS, _MIN_MIDDLE_SHARE * sum(map(len, lines))):
-        lines = lines[first:last]
+        lines, known = lines[first:last], known[first:last]
     if is_prose:
-        lines = without_asides(lines)
-    return (
-        "\n".join(lines).replace(LINK_START, "").replace(LINK_END, "").replace(f"{HEADING} ", "").replace(HEADING, "")
-    )
+        lines = without_asides(lines, known)
+    return without_marks("\n".join(lines))
 
 
-def _densest(lines: list[str]) -> tuple[int, int]:
+def _title_line(lines: list[str], known: list[int], title: str) -> int:
+    """Where the heading stands that is the page's title, 0 where there is none or much text before it."""
+    if len(title) < _MIN_TITLE:
+        return 0
+    for index, fact in enumerate(known):
+        if not fact & HEADED:
+            continue
+        heading = " ".join(without_marks(lines[index]).split())
+        # A title has the site's name beside the page's; a section's name can be a part of it, too.
+        is_title = title.startswith(heading) or (heading in title and 2 * len(heading) >= len(title))
+        if len(heading) >= _MIN_TITLE and is_title:
+            before, after = _gain(lines[:index], known[:index]), _gain(lines[index:], known[index:])
+            return index if before <= _MAX_SHARE_BEFORE_TITLE * after else 0
+    return 0
+
+
+def _gain(lines: list[str], known: list[int]) -> int:
+    """What the lines of text score, whatever stands between them."""
+    return sum(max(0, _score(len(line), fact)) for line, fact in zip(lines, known, strict=True))
+
+
+def _densest(lines: list[str], known: list[int]) -> tuple[int, int]:
     """The run of lines with the greatest sum of scores, and its heading: long lines gain, short or linked ones cost."""
-    scores = [_score(line) for line in lines]
-    best = (0.0, 0, len(lines))
-    total = 0.0
-    start = 0
+    scores = [_score(len(line), fact) for line, fact in zip(lines, known, strict=True)]
+    best, first, last = 0, 0, len(lines)
+    total = start = gained_in_all = 0
     for index, score in enumerate(scores):
         if total <= 0:
-            total, start = 0.0, index
+            total, start = 0, index
         total += score
-        if total > best[0]:
-            best = (total, start, index + 1)
-    _, first, last = best
-    gained = sum(score for score in scores[first:last] if score > 0)
-    if gained < _MIN_DENSE_SHARE * sum(score for score in scores if score > 0):
+        if score > 0:
+            gained_in_all += score
+            if total > best:
+                best, first, last = total, start, index + 1
+    if sum(score for score in scores[first:last] if score > 0) < _MIN_DENSE_SHARE * gained_in_all:
         return 0, len(lines)
-    return _head_of(lines, first), _tail_of(lines, last)
+    return _head_of(lines, known, first), _tail_of(lines, known, last)
 
 
-def _score(line: str) -> float:
-    if len(line) < 3 or HEADING in line:
+def _score(length: int, fact: int) -> int:
+    if length < _MIN_LINE or fact & HEADED:
         return 0
-    if LINK_START in line and len(_LINKED.sub("", line)) < 0.4 * len(line):
+    if fact & MOSTLY_LINKS:
         return -_LINKED_LINE_COST
-    return min(_MAX_LINE_GAIN, len(line)) if _CODE.search(line) or _is_strong(line) else -_WEAK_LINE_COST
+    return min(_MAX_LINE_GAIN, length) if fact & (CODE | STRONG) else -_WEAK_LINE_COST
 
 
-def _ends(lines: list[str]) -> tuple[int, int]:
+def _ends(lines: list[str], known: list[int]) -> tuple[int, int]:
     """Where the text starts and ends without the weak lines around it: short, no sentence, no formula."""
-    first = next((index for index, line in enumerate(lines) if _is_strong(line)), None)
+    first = next((index for index, fact in enumerate(known) if fact & STRONG), None)
     if first is None:
         return 0, len(lines)
-    last = next(index for index in range(len(lines) - 1, -1, -1) if _is_strong(lines[index]))
-    return _head_of(lines, first), _tail_of(lines, last + 1)
+    last = next(index for index in range(len(lines) - 1, -1, -1) if known[index] & STRONG)
+    return _head_of(lines, known, first), _tail_of(lines, known, last + 1)
 
 
-def _tail_of(lines: list[str], last: int) -> int:
+def _tail_of(lines: list[str], known: list[int], last: int) -> int:
     """Where the text ends: what follows its last strong line without a link is the end of a list or of code.
 
     Links under a heading of references belong to the text.
     """
-    end = next((index for index in range(last, len(lines)) if LINK_START in lines[index]), len(lines))
-    above = next((line for line in reversed(lines[:end]) if line.strip()), "")
-    if end == len(lines) or HEADING not in above or not heads_references(above):
+    end = next((index for index in range(last, len(lines)) if known[index] & LINKED), len(lines))
+    if end == len(lines):
         return end
-    return next((index for index in range(end, len(lines)) if HEADING in lines[index]), len(lines))
+    above = next((index for index in range(end - 1, -1, -1) if lines[index].strip()), -1)
+    if above < 0 or not known[above] & HEADED or not heads_references(lines[above]):
+        return end
+    return next((index for index in range(end, len(lines)) if known[index] & HEADED), len(lines))
 
 
-def _head_of(lines: list[str], first: int) -> int:
+def _head_of(lines: list[str], known: list[int], first: int) -> int:
     """Where the headings of the first line of text start: the line before it, or the first heading below the links."""
     head = next((index for index in range(first - 1, -1, -1) if lines[index].strip()), first)
     num_links = 0
     for index in range(first - 1, -1, -1):
-        if HEADING in lines[index]:
+        if known[index] & HEADED:
             head = min(head, index)
-        elif LINK_START in lines[index] and _BARE_LINKS.fullmatch(lines[index]):
+        elif known[index] & BARE:
             num_links += 1
             if num_links > _MAX_LINKS_AT_HEAD:
                 break
     return head
 
 
-def _is_strong(line: str) -> bool:
-    """Whether a line is a sentence or a formula, whatever links it holds."""
-    if LINK_START in line:
-        line = _LINKED.sub("", line)
-        if line.rstrip().endswith((".", "。")) and _WORD_OUTSIDE.search(line):
-            return True
-    if len(line) >= 60 or _FORMULA.search(line):
-        return True
-    if line.isascii():
-        return len(line) >= 12 and _SENTENCE_END.search(line) is not None
-    return (len(line) >= 24 and _CJK.search(line) is not None) or _CJK_SENTENCE_END.search(line) is not None
-
-
-def _without_link_runs(lines: list[str]) -> list[str]:
-    out: list[str] = []
-    run: list[str] = []
+def _without_link_runs(lines: list[str], known: list[int]) -> list[int]:
+    """The indices of the lines to keep."""
+    out: list[int] = []
+    run: list[int] = []
     num_run = 0
-    for line in lines:
-        if LINK_START in line and HEADING not in line:
-            if (":" in line or "：" in line) and _NAVIGATION.match(line):
+    for index, fact in enumerate(known):
+        if fact & LINKED and not fact & HEADED:
+            if fact & COLON and _NAVIGATION.match(lines[index]):
                 continue
-            if "\t" not in line and _BARE_LINKS.fullmatch(line):
-                run.append(line)
+            if fact & BARE and not fact & TABBED:
+                run.append(index)
                 num_run += 1
                 continue
-        if not line.strip(f" {LINK_END}") and run:
-            run.append(line)
-            continue
         if run:
-            if num_run < 2 or _announces(out) or _is_inside_list(out, run, line):
+            if fact & BLANK:
+                run.append(index)
+                continue
+            if num_run < 2 or _announces(lines, out) or _is_inside_list(lines, out, run, index):
                 out += run
             run, num_run = [], 0
-        out.append(line)
-    if num_run == 1 or _announces(out):
+        out.append(index)
+    if num_run == 1 or _announces(lines, out):
         out += run
     return out
 
 
-def _is_inside_list(before: list[str], run: list[str], after: str) -> bool:
+def _is_inside_list(lines: list[str], before: list[int], run: list[int], after: int) -> bool:
     """Whether a few links are items of a list whose other items are text."""
-    above = next((line for line in reversed(before) if line.strip()), "")
-    return len(run) <= _MAX_LINKED_ITEMS and all(_ITEM.match(line) for line in (above, *filter(str.strip, run), after))
+    if len(run) > _MAX_LINKED_ITEMS:
+        return False
+    items = [lines[index] for index in (*run, after) if index == after or lines[index].strip()]
+    return all(map(_ITEM.match, (_last_line(lines, before), *items)))
 
 
-def _announces(lines: list[str]) -> bool:
+def _announces(lines: list[str], before: list[int]) -> bool:
     """Whether the last line of text says that a list follows: by a colon, or as the heading of references."""
-    last = next((line for line in reversed(lines) if line.strip()), "")
+    last = _last_line(lines, before)
     return last.rstrip(f" {LINK_END}").endswith((":", "：")) or (HEADING in last and heads_references(last))
+
+
+def _last_line(lines: list[str], indices: list[int]) -> str:
+    """The last of the lines at the indices that is not blank."""
+    return next((lines[index] for index in reversed(indices) if lines[index].strip()), "")

@@ -24,6 +24,17 @@ _MATH_CLASS = re.compile(
     r"|(?<=ztext-math)|(?<=guage-math)|(?<=s-render-math)|(?<=class=.asciimath)"
     r"|(?<=[\" ]math)-(?:tex|inline|display|block|con))"
 )
+_TAG_HINT = re.compile(
+    r"<(?:su[bp]|SU[BP]|script|m(?:ath|jx-c|(?:ml)?:math)|dt?-math|tex-math|la-tex|eq|"
+    r"span\s+(?:data-|class=[\"']?(?:katex|wp-katex|MathJax|arithmatex|asciimath|tex|ql-formula|span-|latex|formula|equation))|"
+    r"(?:img|IMG)\s[^<>]*?(?:tex[=.hir\"' ?&/_]|math|equation|cht=tx|eeimg|formula|Wiris|[\\$]))",
+    re.ASCII,
+)
+_WORD_HINT = re.compile("math|MathJax-Element")
+_CODE_HINT = re.compile("(?i:<(?:pre|code|textarea))|jax_ignore", re.ASCII)
+HINT_OF_TAG, HINT_OF_WORD, HINT_OF_CODE = 1, 2, 4
+ALL_HINTS = HINT_OF_TAG | HINT_OF_WORD | HINT_OF_CODE
+"""What has to be assumed of a page that nobody has looked at."""
 _CLASS_SELECTOR = '[class*="ath"]:not([class*="s-math"]):not([class*="d math"])'
 _NAMED_SELECTOR = (
     ".katex, .katex-display, .katex-error, .katex--inline, .katex--display, .katex-eq, .wp-katex-eq, .arithmatex, "
@@ -39,10 +50,27 @@ _SELECTORS = {
 """What to select where a hint begins so."""
 
 
-def formula_selector(html: str) -> str:
-    """The selector of the elements that may be formulas; empty for a page that has none, as most pages."""
-    starts = {name[:2].lower() for name in set(_HINT.findall(html))}
+def hints_in(html: str) -> int:
+    """What of ALL_HINTS a page has: for formulas less than the patterns of `formula_selector` ask, as C can look for.
+
+    HINT_OF_CODE: the page may have elements whose text no typesetter reads.
+    """
+    return (
+        HINT_OF_TAG * bool(_TAG_HINT.search(html))
+        | HINT_OF_WORD * bool(_WORD_HINT.search(html))
+        | HINT_OF_CODE * bool(_CODE_HINT.search(html))
+    )
+
+
+def formula_selector(html: str, hints: int = ALL_HINTS) -> str:
+    """The selector of the elements that may be formulas; empty for a page that has none, as most pages.
+
+    hints: what `hints_in` finds in the page.
+    """
+    starts = {name[:2].lower() for name in set(_HINT.findall(html))} if hints & HINT_OF_TAG else ()
     selectors = {_SELECTORS.get(start, _NAMED_SELECTOR): None for start in sorted(starts)}
+    if not hints & HINT_OF_WORD:
+        return ", ".join(selectors)
     if "MathJax-Element" in html:
         selectors['.mjx-chtml, .MJXp-display, [class*="MathJax"]'] = None
     elif 'data-mml-node="math"' in html and "mjx-container" not in html:

@@ -74,9 +74,13 @@ def _without(source: str, opening: str, closing: str) -> str:
     return "".join((*parts, source[done:]))
 
 
-def check_limits(html: str, url: str, cfg: ExtractConfig) -> None:
-    """Raises RecordError for what would hang or balloon the parser: too_many_nodes, too_deep, too_many_attributes."""
-    num_tags = html.count("<")
+def check_limits(html: str, url: str, cfg: ExtractConfig, *, num_tags: int | None = None) -> None:
+    """Raises RecordError for what would hang or balloon the parser: too_many_nodes, too_deep, too_many_attributes.
+
+    num_tags: the number of opening brackets, counted here where it is not known.
+    """
+    if num_tags is None:
+        num_tags = html.count("<")
     if num_tags > cfg.max_nodes:
         raise RecordError("too_many_nodes", f"{url}: {num_tags} tags, the limit is max_nodes={cfg.max_nodes}")
     if num_tags > cfg.max_depth and (depth := _depth_bound(html, cfg.max_depth)) > cfg.max_depth:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from mining.html.furniture import BESIDE, FURNITURE, FURNITURE_BY_NAME, HOLDER, judged
+from mining.html.hints import hints_in
 from mining.html.marks import HEADING, LINK_END, LINK_START
 
 try:
@@ -45,6 +46,7 @@ _ATTRIBUTE = re.compile(r"""([^\s=>/"']++)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|(
 _SCRIPT_END = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("script", "style")}
 _COMMA = re.compile("[,，、]")
 _SIGN = re.compile(r"[\\$]")
+_PRICE = re.compile("[$](?=[0-9])")
 _DEFINITION = re.compile(r"\\(?=.{9})(?:newcomma|renewcom|providec|DeclareM|g?def)", re.DOTALL)
 _FORMULA_SIGNS = 4
 _FORMULA_TAGS = frozenset(("math", "mjx-container"))
@@ -67,6 +69,7 @@ _HEADINGS = frozenset(("h1", "h2", "h3", "h4"))
 _NOT_BY_WORD = _HEADINGS | {"a", "span", "i", "em", "b", "strong", "code"}
 _NEVER_FURNITURE = frozenset(("html", "body", "main", "pre", "code"))
 _DRAWN = frozenset(("svg", "mjx-math"))
+_TYPESETTER = re.compile("athJax|athjax|katex")
 
 
 class Cleaned(NamedTuple):
@@ -75,15 +78,24 @@ class Cleaned(NamedTuple):
     source: str
     """The source of the article, of the whole page where no element stands out."""
     scripts: str
-    """The scripts that were cut, which tell what a typesetter is to do."""
+    """The scripts that were cut, which tell what a typesetter is to do; empty where the page has no sign of a formula
+    and names no typesetter."""
     num_left_out: int
     """Signs of prose and formulas (commas, backslashes, dollars) that `source` leaves out."""
     num_signs: int
-    """Signs of formulas in the page: backslashes and dollars of its text, elements of mathematics four times."""
+    """Signs of formulas in the page: backslashes and dollars of its text, elements of mathematics four times.
+
+    Prices are none: dollars before a digit, in pages that name no typesetter."""
     num_signs_kept: int
     """Those in `source`."""
     defines_macros: bool
     """Whether the page's text holds a definition of a TeX macro."""
+    num_tags: int
+    """Opening brackets in `source`."""
+    has_code: bool
+    """Whether an element of preformatted text stands in `source`."""
+    hints: int
+    """What of `hints.hints_in` the `source` has."""
 
 
 @dataclass(slots=True)
@@ -106,7 +118,9 @@ class _Tag:
 class _Scan:
     """What one pass over a page finds: spans to cut, tags, and the weight of all text."""
 
-    def __init__(self) -> None:
+    def __init__(self, html: str) -> None:
+        # A dollar before a digit is a price where nothing typesets formulas.
+        self.typesets = _TYPESETTER.search(html) is not None
         self.drops: list[tuple[int, int]] = []
         self.scripts: list[tuple[int, int]] = []
         self.tags: list[_Tag] = []
@@ -117,8 +131,9 @@ class _Scan:
         num_signs = len(_SIGN.findall(html, start, end))
         self.weight += num_signs + len(_COMMA.findall(html, start, end))
         # Definitions print nothing that could be lost.
+        num_prices = 0 if self.typesets or not num_signs else len(_PRICE.findall(html[start:end]))
         defines = bool(num_signs) and _DEFINITION.search(html, start, end) is not None
-        self.signs += 0 if defines else num_signs
+        self.signs += 0 if defines else num_signs - num_prices
         self.defines_macros = self.defines_macros or defines
 
 
@@ -139,7 +154,7 @@ def clean_in_python(html: str) -> Cleaned:
 
 
 def _scan(html: str) -> _Scan:
-    scan = _Scan()
+    scan = _Scan(html)
     position = 0
     num_failed = 0
     last_bracket = html.rfind(">")
@@ -375,5 +390,9 @@ def _compose(html: str, scan: _Scan, first: int, last: int, heading: tuple[int, 
         parts += (html[position:start], text)
         position = end
     parts.append(html[position:finish])
-    scripts = "".join(html[start:end] for start, end in scan.scripts)
-    return Cleaned("".join(parts), scripts, scan.weight - kept, scan.signs, signs, scan.defines_macros)
+    source = "".join(parts)
+    scripts = [html[start:end] for start, end in scan.scripts] if scan.typesets or scan.signs else []
+    return Cleaned(
+        source, "".join(scripts), scan.weight - kept, scan.signs, signs, scan.defines_macros,
+        source.count("<"), "<pre" in source, hints_in(source),
+    )  # fmt: skip
