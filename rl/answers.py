@@ -7,6 +7,7 @@ from functools import lru_cache
 from rl.quantities import CHINESE_NUMERAL, NUMERAL, number, unit
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=[{\s\d])")
+_MOST_BOXES = 40  # looked at, from the end
 _BETWEEN_BOXES = re.compile(  # two boxes that are one answer: "\boxed{1} or $x = \boxed{2}$"
     r"[\s$.]*(?:\\[)\]])?\s*(?:,|;|、|，|；|(?:,\s*)?(?:and|or)\b|和|或|及|以及|\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\})"
     r"\s*(?:and\b|or\b)?\s*(?:\\[(\[])?[\s$]*(?:\\?[A-Za-z]\w{0,3}\s*=\s*)?"
@@ -65,7 +66,7 @@ _SYNONYMS: list[tuple[str, str]] = [
     (r"\*\*", "^"),
     (r"\\(?:varnothing|empty)(?![a-z])|\\\{\s*\\\}", r"\\emptyset "),
     (r"\\(?:infin|infty)(?![a-z])|\boo\b", r"\\infty "),
-    (r"\\l?[br]?(?:lbrace)(?![a-z])", r"\\{"),
+    (r"\\lbrace(?![a-z])", r"\\{"),
     (r"\\rbrace(?![a-z])", r"\\}"),
     (r"\\langle(?![a-z])", "("),
     (r"\\rangle(?![a-z])", ")"),
@@ -121,7 +122,8 @@ def gold_answer(gold: str) -> str:
 
 def last_boxed(text: str) -> str | None:
     """The content of the last \\boxed{} whose braces close, nesting respected; boxes joined as one list; or None."""
-    boxes = [box for match in _BOX.finditer(text) if (box := _box(text, match))]
+    matches = list(_BOX.finditer(text))[-_MOST_BOXES:]
+    boxes = [box for match in matches if (box := _box(text, match))]
     if not boxes:
         return None
     start, _, content = boxes.pop()

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+# Measured with models of 0.2 and 0.9 million parameters on a CPU: the update is fastest for 128 to 256.
+_PASS_TOKENS = 256
 
 
 class Row(Protocol):
@@ -109,8 +113,9 @@ def loss_weights(loss: str, row_lengths: Tensor, *, num_rows: int, num_tokens: i
 def micro_batches(rows: Sequence[Row], *, token_budget: int, pad_id: int, together: int = 1) -> list[MicroBatch]:
     """All rows in micro-batches of at most `token_budget` tokens with padding; a longer row comes alone.
 
-    Longest first, so that the largest allocation happens at once and padding stays small. `together` adjacent rows
-    stay side by side in one micro-batch, in their order (2: the pairs of DPO and of reward models).
+    Longest first, so that the largest allocation happens at once; cut where that saves the most padding (see `_cuts`).
+    `together` adjacent rows stay side by side in one micro-batch, in their order (2: the pairs of DPO and of reward
+    models).
     """
     if len(rows) % together:
         raise ValueError(f"{len(rows)} rows cannot stay {together} together")
@@ -120,13 +125,36 @@ def micro_batches(rows: Sequence[Row], *, token_budget: int, pad_id: int, togeth
     widths = [max(total[first : first + together]) for first in range(0, len(rows), together)]
     order = sorted(range(len(widths)), key=lambda index: (-widths[index], index))
     batches = []
-    while order:
-        width = widths[order[0]]
-        size = max(1, token_budget // (width * together))
-        chosen = [index * together + place for index in order[:size] for place in range(together)]
-        batches.append(_collate(rows, chosen, starts=starts, width=width, pad_id=pad_id))
-        order = order[size:]
+    for first, last in _cuts([widths[index] * together for index in order], token_budget=token_budget):
+        chosen = [index * together + place for index in order[first:last] for place in range(together)]
+        batches.append(_collate(rows, chosen, starts=starts, width=widths[order[first]], pad_id=pad_id))
     return batches
+
+
+def _cuts(sizes: Sequence[int], *, token_budget: int) -> list[tuple[int, int]]:
+    """Where to cut `sizes`, tokens in descending order, into runs (first, last + 1) that cost the least in all.
+
+    A run costs its first size times its length (all are padded to the longest) plus what one more forward and backward
+    pass costs beside its tokens, counted as `_PASS_TOKENS` of them, more where the budget is large (there the passes
+    are a GPU's). Exact, by dynamic programming over the place of the last cut.
+    """
+    of_a_pass = max(_PASS_TOKENS, token_budget // 64)
+    padded = np.array(sizes, dtype=np.float64)
+    cheapest, cut = np.zeros(len(sizes) + 1), [0] * (len(sizes) + 1)
+    for end in range(1, len(sizes) + 1):
+        first = max(0, end - max(1, token_budget // max(1, sizes[end - 1])))  # no longer run fits the budget
+        starts = np.arange(first, end)
+        tokens = padded[first:end] * (end - starts)
+        costs = np.where(
+            (tokens <= token_budget) | (starts == end - 1), cheapest[first:end] + tokens + of_a_pass, np.inf
+        )
+        best = int(costs.argmin())
+        cheapest[end], cut[end] = costs[best], first + best
+    runs, end = [], len(sizes)
+    while end:
+        runs.append((cut[end], end))
+        end = cut[end]
+    return runs[::-1]
 
 
 def _collate(

@@ -91,6 +91,8 @@ class _Comparison:
             return False
         if (answer_body, gold_body) != (answer, gold):
             return self._same(answer_body, gold_body)
+        if ":" in answer + gold:  # a time or a ratio, both compared already; to sympy it is a division
+            return False
         if self._symbolic is None:
             raise Undecided
         return self._symbolic.same_value(answer_body, gold_body)
@@ -108,6 +110,8 @@ class _Comparison:
         said, due = collection(answer), collection(gold)
         if said is None and due is None:
             return self._same_relation(answer, gold)
+        if due is None and assigned(gold) is None and said and said.opening + said.closing == "":
+            return all(self._same(item, gold) for item in said.items)  # one answer in two spellings: 11+x, or x+11
         # x = 1, 2 is a list already; S = \{1, 2\} and x \in [1, 2) are not
         said = said or collection(assigned(answer) or "") or Collection("", [answer], "")
         due = due or collection(assigned(gold) or "") or Collection("", [gold], "")
@@ -184,13 +188,14 @@ def _same_text(answer: str, gold: str) -> bool | None:
     if _squeezed(answer) == _squeezed(gold):
         return True
     if (said := _time_of_day(answer)) and (due := _time_of_day(gold)):
-        return said == due
+        return said[:-1] == due[:-1] and (said[-1] == due[-1] or " " in said[-1] + due[-1])
     return None
 
 
 def _time_of_day(text: str) -> str | None:
-    match = re.fullmatch(r"0?(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s*m\.?", text.lower())
-    return f"{match[1]}:{match[2] or '00'}{match[3]}" if match else None
+    """4:30p for 04:30 P.M., "20:34 " for 20:34; None for what has neither minutes nor a half of the day."""
+    match = re.fullmatch(r"0?(\d{1,2})(?:\s*:\s*(\d\d))?\s*(?:([ap])\.?\s*m\.?)?", text.lower())
+    return f"{match[1]}:{match[2] or '00'}{match[3] or ' '}" if match and (match[2] or match[3]) else None
 
 
 _LETTERS = re.compile(r"\(?([A-K])\)?(?:\s*(?:,|\band\b|和|&)?\s*\(?([A-K])\)?)*")
@@ -229,7 +234,7 @@ def _same_in_base(answer: str, gold: str) -> bool | None:
     """4210_5 and, since the question names the base, 4210; not 4210_7. None where the gold names no base."""
     due = _IN_BASE.fullmatch(_squeezed(gold))
     said = _IN_BASE.fullmatch(_squeezed(answer))
-    if not due or not due[2]:
+    if not due or not due[2] or collection(answer):
         return None
     return said is not None and said[1] == due[1] and said[2] in (due[2], None)
 

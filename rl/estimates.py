@@ -30,6 +30,13 @@ def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
     return sum(tied) / len(tied)
 
 
+def mcnemar_p(num_only_ours: int, num_only_theirs: int) -> float:
+    """Two-sided exact p-value that two models solve equally many questions, from those that one alone solves."""
+    count = num_only_ours + num_only_theirs
+    tail = sum(math.comb(count, place) for place in range(min(num_only_ours, num_only_theirs) + 1))
+    return min(1.0, 2 * tail / 2**count)
+
+
 def wilson_interval(num_correct: int, count: int) -> tuple[float, float]:
     """95% interval of a share; (0, 1) where nothing was counted."""
     if count == 0:

@@ -14,6 +14,7 @@ from typing import Any
 from rl import distributed
 from rl.batches import Rollout, indices_of_step
 from rl.errors import ConfigError
+from rl.metrics import shown_completions
 from rl.policy import Policy
 from rl.problems import Problem
 from rl.questions import Questions, SamplingConfig, check_sampling
@@ -231,6 +232,13 @@ def describe(experience: Experience, group_size: int, *, run: TrainingRun) -> di
         "refilled_groups": refilled,
         "sampled_tokens": tokens,
     }
+
+
+def completions_to_read(experience: Experience, policy: Policy) -> list[dict[str, Any]]:
+    """Some of the step's samples as text, for completions.jsonl."""
+    return shown_completions(
+        experience.rollouts, [problem.answer for problem in experience.problems], decode=policy.decode
+    )
 
 
 def _silent_groups(rollouts: Sequence[Rollout], group_size: int) -> list[int]:

@@ -263,31 +263,3 @@ def row_means(values: Tensor, rows: Tensor, num_rows: int | None = None) -> Tens
     """Mean of `values` (T,) over each row, (num_rows,); 0 for a row without tokens."""
     sums = row_sums(values, rows, num_rows)
     return sums / row_sums(torch.ones_like(values), rows, len(sums)).clamp(min=1)
-
-
-def grpo(
-    logprobs: Tensor,
-    old_logprobs: Tensor,
-    *,
-    advantages: Tensor,
-    weights: Tensor,
-    clip_range: float,
-    beta: float = 0.0,
-    ref_logprobs: Tensor | None = None,
-) -> Tensor:
-    """The negative of the GRPO objective, (): DeepSeekMath Eq. 3 when `weights` is 1 / (|o_i| * rows)."""
-    return policy_loss(
-        logprobs,
-        old_logprobs,
-        advantages=advantages,
-        weights=weights,
-        rows=torch.zeros_like(weights, dtype=torch.long),
-        objective=Objective(clip_low=clip_range, clip_high=clip_range, beta=beta),
-        ref_logprobs=ref_logprobs,
-    )
-
-
-def is_clipped(logprobs: Tensor, old_logprobs: Tensor, *, advantages: Tensor, clip_range: float) -> Tensor:
-    """Where the clip removes the gradient, (T,) bool: A > 0 and r > 1 + clip_range, or A < 0 and r < 1 - clip_range."""
-    ratio = (logprobs - old_logprobs).exp()
-    return ((advantages > 0) & (ratio > 1 + clip_range)) | ((advantages < 0) & (ratio < 1 - clip_range))

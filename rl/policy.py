@@ -2,8 +2,9 @@
 
 import copy
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from rl.batches import MicroBatch, Row, lengths, micro_batches, token_weights
+from rl.batches import MicroBatch, Row, micro_batches
 from rl.errors import ConfigError
-from rl.logprobs import token_logprobs
+from rl.logprobs import token_logprobs, token_loss
 from rl.losses import nll
 
 END_TOKEN = "<|endoftext|>"
@@ -70,34 +71,53 @@ class Policy:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
 
-def completion_logprobs(
-    policy: Policy, batch: MicroBatch, *, temperature: float = 1.0, chunk_size: int = 4096
-) -> tuple[Tensor, Tensor]:
+def completion_logprobs(policy: Policy, batch: MicroBatch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy of each completion token of the micro-batch, each (N,), in the order of `flat`."""
-    device = batch.input_ids.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=policy.precision == "bfloat16"):
-        # no attention mask: padding is on the right of a causal model, and without one SDPA takes its fast path
-        hidden = policy.model.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # (B, L, D)
-        hidden = hidden.flatten(0, 1)[batch.positions]  # (N, D)
-        head = policy.model.get_output_embeddings().weight
-        return token_logprobs(hidden, head, targets=batch.targets, temperature=temperature, chunk_size=chunk_size)
+    with _precision(policy, batch):
+        hidden, head = _states(policy, batch)
+        return token_logprobs(hidden, head, targets=batch.targets, temperature=temperature)
+
+
+def completion_loss(
+    policy: Policy, batch: MicroBatch, loss: Callable[[Tensor, slice], Tensor], *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The sum of a token-wise `loss` over the micro-batch, (), with its log-probabilities and entropy, each (N,).
+
+    See `logprobs.token_loss`: a quarter cheaper in the head than a loss of `completion_logprobs`.
+    """
+    with _precision(policy, batch):
+        hidden, head = _states(policy, batch)
+        return token_loss(hidden, head, targets=batch.targets, loss=loss, temperature=temperature)
+
+
+def _precision(policy: Policy, batch: MicroBatch) -> torch.autocast:
+    return torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=policy.precision == "bfloat16")
+
+
+def _states(policy: Policy, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    """The states that predict the completion tokens, (N, D), and the LM head, (V, D)."""
+    # no attention mask: padding is on the right of a causal model, and without one SDPA takes its fast path
+    hidden = policy.model.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # (B, L, D)
+    return hidden.flatten(0, 1)[batch.positions], policy.model.get_output_embeddings().weight
 
 
 def accumulate_nll(
-    policy: Policy, rows: Sequence[Row], *, num_tokens: int, token_budget: int, device: torch.device
+    policy: Policy, rows: Sequence[Row], *, weights: Tensor, token_budget: int, device: torch.device
 ) -> float:
     """These rows' share of the step's loss; their gradients are added to the parameters' own.
 
-    `num_tokens` counts the completion tokens of the whole step, over all ranks.
+    weights: (T,), with the denominators of the whole step, over all ranks.
     """
-    weights = token_weights(lengths(rows), num_tokens=num_tokens)
     loss_sum = 0.0
     for batch in micro_batches(rows, token_budget=token_budget, pad_id=policy.pad_id):
-        logprobs, _ = completion_logprobs(policy, batch.to(device))
-        loss = nll(logprobs, weights[batch.flat].to(logprobs))
+        loss, _, _ = completion_loss(policy, batch.to(device), partial(_weighted_nll, weights[batch.flat].to(device)))
         loss.backward()
         loss_sum += float(loss.detach())
     return loss_sum
+
+
+def _weighted_nll(weights: Tensor, logprobs: Tensor, chunk: slice) -> Tensor:
+    return nll(logprobs, weights[chunk].to(logprobs))
 
 
 def load_policy(path: str | Path, *, device: torch.device, precision: str = "float32") -> Policy:

@@ -34,7 +34,7 @@ class SamplingConfig(RunConfig):
     """Most rows decoded at once; changes memory and speed."""
     boxed_only: bool = True
     """Right is only an answer inside \\boxed{}; otherwise the last stated answer or number counts."""
-    grade_timeout_s: float = 2.0
+    grade_timeout_s: float = 1.5
     """Limit of one symbolic comparison; what takes longer is killed and left out, never counted as wrong."""
     num_graders: int = 2
     """Processes that compare answers symbolically; they start when the first such comparison is due."""

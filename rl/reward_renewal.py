@@ -4,6 +4,7 @@
 What the paper leaves open, and is a setting here: how many problems are sampled, how many updates, at what rate.
 """
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from rl.questions import Questions
 from rl.reward_fit import LessonConfig, check_lessons, draw_lessons, fit_step, judge, lessons_of
 from rl.samples import Attempts, Source, as_plain, from_plain
 from rl.schedule import OptimConfig, make_optimiser
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class RewardRenewal:
     `history` are samples from before: those of rl/train_reward.py (`samples.read_samples`); every renewal adds its own.
     """
 
-    # bounds the checkpoint: a tenth of an update's lessons needs no more to choose from
-    max_history = 1024
+    # problems; bounds the checkpoint: a tenth of some dozens of updates needs no more to choose from
+    max_history = 256
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class RewardRenewal:
         self._token_budget, self._seed, self._world = token_budget, seed, world
         self._optimiser = make_optimiser(value.model, OptimConfig(lr=settings.lr, weight_decay=0.0))
         self._history = self._bounded(history, round_number=0)
+        logger.info("reward model follows the policy; %d old problems to replay from", len(self._history))
 
     def renew(self, source: Source, questions: Questions, *, round_number: int) -> dict[str, float]:
         """Samples, labels, updates; returns what to log. round_number: from 1, of the renewal within the run.

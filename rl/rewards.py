@@ -4,7 +4,6 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -129,16 +128,3 @@ def make_reward(settings: RewardSettings, *, device: torch.device) -> Reward:
 def overlong_penalty(length: int, max_new_tokens: int, *, buffer: int) -> float:
     """0 up to max_new_tokens - buffer tokens, then rising to 1 at max_new_tokens (DAPO, arXiv 2503.14476 Eq. 13)."""
     return min(1.0, max(0.0, (length - (max_new_tokens - buffer)) / buffer))
-
-
-def grade(text: str, gold: str, *, boxed_only: bool = False, timeout_s: float = 1.5) -> Grade:
-    """The grade of a completion against the gold answer, waited for; `boxed_only` accepts no answer outside \\boxed{}.
-
-    One pool a time limit serves all calls; a caller with many completions is faster with its own `Verifier`.
-    """
-    return _verifier(timeout_s).grade(text, gold, boxed_only=boxed_only)
-
-
-@cache
-def _verifier(timeout_s: float) -> Verifier:
-    return Verifier(num_workers=1, timeout_s=timeout_s)

@@ -246,11 +246,12 @@ class _RoomyLayer(DynamicLayer):
         return self._show(start + key_states.shape[2])
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        repeated = [states.repeat_interleave(repeats, dim=0) for states in (self.keys, self.values)]
+        length = self.get_seq_length()
+        repeated = [room[:, :, :length].repeat_interleave(repeats, dim=0) for room in self.rooms]
         self.rooms = [self._room(states) for states in repeated]
         for room, states in zip(self.rooms, repeated, strict=True):
-            room[:, :, : states.shape[2]] = states
-        self._show(self.get_seq_length())
+            room[:, :, :length] = states
+        self._show(length)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         length = self.get_seq_length()

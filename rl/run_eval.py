@@ -7,13 +7,14 @@ before it.
 Left out of the paper: tool-integrated answers, and the benchmarks' own few-shot prompts (--shots takes examples
 from a file instead).
 
-    python rl/run_eval.py --model models/grpo/model --benchmarks gsm8k.test.jsonl.gz,cmath.test.jsonl.gz --k 16
+    python rl/run_eval.py --model models/grpo/model --benchmarks gsm8k,math,cmath --data_dir data/benchmarks --k 16
     python rl/run_eval.py --model sft=models/sft/model,grpo=models/grpo/model --benchmarks B --out eval.json
 """
 
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,13 +31,13 @@ from rl import distributed
 from rl.batches import Example, lengths, micro_batches
 from rl.chat import check_template, completion, few_shot_prompt
 from rl.errors import ConfigError
-from rl.estimates import bootstrap_interval, majority, mean, pass_at_k, ratio, wilson_interval
+from rl.estimates import bootstrap_interval, majority, mcnemar_p, mean, pass_at_k, ratio, wilson_interval
 from rl.metrics import write_json
 from rl.policy import Policy, completion_logprobs, load_policy
-from rl.problems import Problem, read_problems
-from rl.rewards import grade
+from rl.problems import Problem, benchmark_files, read_problems
 from rl.rollouts import make_sampler, prompt_seed
 from rl.settings import as_dict, launch
+from rl.verifier import Grade, Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,10 @@ class EvalConfig:
     model: str = ""
     """PATH, or NAME=PATH,... to compare each with the one before it."""
     benchmarks: str = ""
-    """FILE,... of JSON lines (.jsonl, .jsonl.gz): question, answer, and solution where bits per byte are wanted."""
+    """NAME,... of test sets in data_dir (gsm8k,math,cmath), or FILE,... of JSON lines with question and answer, and
+    solution where bits per byte are wanted."""
+    data_dir: str = ""
+    """Folder of NAME.test.jsonl.gz, or one with such a folder benchmarks/ in it."""
     k: int = 4
     """Samples a question for pass@1, maj@k and pass@k; 1 is greedy only."""
     limit: int = 0
@@ -100,7 +104,8 @@ def main(settings: EvalConfig) -> None:
     if settings.k < 1:
         raise ConfigError(f"k={settings.k}: at least 1")
     models = _models(settings.model)
-    problems = read_problems(settings.benchmarks, limit=settings.limit)
+    files = benchmark_files(settings.benchmarks, settings.data_dir)
+    problems = read_problems(files, limit=settings.limit, skip_unanswered=True)
     shots = read_problems(settings.shots_from, need_solution=True) if settings.shots else []
     world = distributed.start(settings.device, num_threads=settings.num_threads)
     outcomes: dict[str, list[Outcome]] = {}
@@ -123,8 +128,9 @@ def main(settings: EvalConfig) -> None:
     console.width = max(console.width, 130)  # a table in a log file is worth long lines
     console.print(table(report, k=settings.k))
     for line in report["differences"]:
-        shown = [key for key in ("greedy", "pass_1", "bits_per_byte") if key in line]
+        shown = [key for key in ("greedy", "pass_1", "majority", "pass_k", "bits_per_byte") if key in line]
         parts = [f"{key} {_cell(line[key], signed=True)}" for key in shown]
+        parts += [f"McNemar p {line['mcnemar_p']:.3g}, n {line['questions']}"] if "mcnemar_p" in line else []
         console.print(f"{line['name']} minus {line['against']}, same questions: {'; '.join(parts)}", highlight=False)
 
 
@@ -188,36 +194,47 @@ def grade_answers(
     policy: Policy, prompts: Sequence[list[int]], problems: Sequence[Problem], settings: EvalConfig
 ) -> list[tuple[float, float, float, float]]:
     """(greedy, pass@1, maj@k, pass@k) of each problem; NaN where not measured or no grade could be given."""
-    found = []
     sampler = make_sampler("native", policy, max_rows=settings.rollout_rows)
     draws = [(1, 0.0)] + ([(settings.k, settings.temperature)] if settings.k > 1 else [])
-    rollouts = [
-        sampler.sample(
-            prompts,
-            group_size=group_size,
-            max_new_tokens=settings.max_new_tokens,
-            temperature=temperature,
-            seeds=[prompt_seed(settings.seed, 0, place) for place in range(len(prompts))],
-        )
-        for group_size, temperature in draws
+    with Verifier() as verifier:
+        pending = []
+        for group_size, temperature in draws:
+            rollouts = sampler.sample(
+                prompts,
+                group_size=group_size,
+                max_new_tokens=settings.max_new_tokens,
+                temperature=temperature,
+                seeds=[prompt_seed(settings.seed, 0, place) for place in range(len(prompts))],
+            )
+            pending.append(  # graded while the next are sampled
+                [
+                    verifier.submit(policy.decode(rollout.completion_ids), problems[place // group_size].answer)
+                    for place, rollout in enumerate(rollouts)
+                ]
+            )
+        grades = [[future.result() for future in futures] for futures in pending]
+    crashes = Counter(grade.rule for group in grades for grade in group if grade.correct is None)
+    for name, count in crashes.items():
+        logger.warning("%d grades missing: %s", count, name)
+    greedy = [float("nan") if grade.correct is None else float(grade.correct) for grade in grades[0]]
+    sampled = [
+        of_samples(grades[1][index * settings.k : (index + 1) * settings.k]) if settings.k > 1 else (float("nan"),) * 3
+        for index in range(len(problems))
     ]
-    nan = float("nan")
-    for index, problem in enumerate(problems):
-        greedy = grade(policy.decode(rollouts[0][index].completion_ids), problem.answer).correct
-        values = (nan, nan, nan)
-        if settings.k > 1:
-            group = rollouts[1][index * settings.k : (index + 1) * settings.k]
-            grades = [grade(policy.decode(rollout.completion_ids), problem.answer) for rollout in group]
-            grades = [g for g in grades if g.correct is not None]
-            if grades:
-                verdicts = [bool(g.correct) for g in grades]
-                values = (
-                    sum(verdicts) / len(grades),
-                    majority([g.answer for g in grades], verdicts),
-                    pass_at_k(len(grades), sum(verdicts), min(settings.k, len(grades))),
-                )
-        found.append((nan if greedy is None else float(greedy), *values))
-    return found
+    return [(first, *rest) for first, rest in zip(greedy, sampled, strict=True)]
+
+
+def of_samples(grades: Sequence[Grade]) -> tuple[float, float, float]:
+    """(pass@1, maj@k, pass@k) of one problem's k samples, those without a grade left out; NaN where none has one."""
+    graded = [grade for grade in grades if grade.correct is not None]
+    if not graded:
+        return (float("nan"),) * 3
+    verdicts = [bool(grade.correct) for grade in graded]
+    return (
+        sum(verdicts) / len(graded),
+        majority([grade.answer for grade in graded], verdicts),
+        pass_at_k(len(graded), sum(verdicts), len(graded)),
+    )
 
 
 def summarise(outcomes: Sequence[Outcome], *, k: int) -> dict[str, Any]:
@@ -231,7 +248,7 @@ def summarise(outcomes: Sequence[Outcome], *, k: int) -> dict[str, Any]:
         values = np.array([[getattr(outcome, key)] for outcome in outcomes])
         values = values[~np.isnan(values[:, 0])]
         if len(values) and k > 1:
-            summary[name] = [float(values.mean()), *bootstrap_interval(values, mean)]
+            summary[name] = [float(values.mean()), *_share_interval(values)]
     bits = _bits_and_bytes(outcomes)
     bits = bits[~np.isnan(bits[:, 0])]
     if len(bits):
@@ -239,14 +256,26 @@ def summarise(outcomes: Sequence[Outcome], *, k: int) -> dict[str, Any]:
     return summary
 
 
-def difference(outcomes: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, list[float]]:
-    """This model minus the base on the same questions, [value, low, high] by bootstrap over questions."""
-    found = {}
-    for key in ("greedy", "pass_1"):
+def _share_interval(values: np.ndarray) -> tuple[float, float]:
+    """95% interval of a mean of shares, one a question: (questions, 1)."""
+    if np.unique(values).tolist() in ([0.0], [1.0]):  # draws of equal values have no spread, the truth has
+        return wilson_interval(int(values.sum()), len(values))
+    return bootstrap_interval(values, mean)
+
+
+def difference(outcomes: Sequence[Outcome], base: Sequence[Outcome]) -> dict[str, Any]:
+    """This model minus the base on the same questions, [value, low, high] by bootstrap over questions.
+
+    `questions` and `mcnemar_p` are those of the greedy answers: counted, and how surprising if both were equally good.
+    """
+    found: dict[str, Any] = {}
+    for key in ("greedy", "pass_1", "majority", "pass_k"):
         gaps = np.array([[getattr(a, key) - getattr(b, key)] for a, b in zip(outcomes, base, strict=True)])
         gaps = gaps[~np.isnan(gaps[:, 0])]
         if len(gaps):
             found[key] = [float(gaps.mean()), *bootstrap_interval(gaps, mean)]
+        if len(gaps) and key == "greedy":
+            found |= {"questions": len(gaps), "mcnemar_p": mcnemar_p(int((gaps > 0).sum()), int((gaps < 0).sum()))}
     ours, theirs = _bits_and_bytes(outcomes), _bits_and_bytes(base)
     gaps = np.stack([ours[:, 0] - theirs[:, 0], ours[:, 1]], axis=1)
     gaps = gaps[~np.isnan(gaps[:, 0])]

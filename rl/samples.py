@@ -118,7 +118,7 @@ class SampleFile:
             self._check(path)
 
     def append(self, attempts: Sequence[Attempts]) -> None:
-        """Adds these problems, on the disk when it returns."""
+        """Adds these problems in one write."""
         lines = [] if self.own.is_file() else [json.dumps({"made_by": self.made_by}, ensure_ascii=False)]
         lines += [json.dumps(as_plain(one), ensure_ascii=False) for one in attempts]
         with self.own.open("a+b") as file:

@@ -7,6 +7,7 @@ The last step holds the answer: its label is the solution's own verdict, no comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from rl.questions import Questions
 from rl.samples import Attempts, Sample, Source, draw_seed
@@ -22,6 +23,9 @@ class _Prefix:
     """From 1, among the distinct prefixes of its problem."""
     ids: tuple[int, ...]
     """The steps, without the prompt."""
+    budget: int
+    """Most tokens of a completion. It follows from the prefix alone: the sampler's draws depend on it, and labels must
+    not depend on what else is sampled at the time."""
 
 
 def label_steps(
@@ -35,16 +39,18 @@ def label_steps(
 ) -> list[Attempts]:
     """The same attempts with `step_ends` and `step_labels`; samples without a verdict get none.
 
-    Equal prefixes of a problem are completed once. A completion may be as long as a whole solution from its beginning.
+    Equal prefixes of a problem are completed once. A solution and its completion share max_new_tokens.
     A step none of whose completions could be graded is left out of its sample.
     """
-    prefixes = list(dict.fromkeys(prefix for one in attempts for prefix in _prefixes(source, one)))
-    prefixes.sort(key=lambda prefix: (len(prefix.ids), prefix.place, prefix.number))
+    prefixes = [prefix for one in attempts for prefix in _prefixes(source, questions, one)]
+    prefixes.sort(key=lambda prefix: (prefix.budget, len(prefix.ids), prefix.place, prefix.number))
     shares: dict[tuple[int, tuple[int, ...]], float | None] = {}
-    for start in range(0, len(prefixes), prefixes_at_once):
-        chosen = prefixes[start : start + prefixes_at_once]
-        found = _complete(source, questions, chosen, num_completions=num_completions, round_number=round_number)
-        shares |= {(prefix.place, prefix.ids): share for prefix, share in zip(chosen, found, strict=True)}
+    for _, alike in groupby(prefixes, key=lambda prefix: prefix.budget):
+        left = list(alike)
+        for start in range(0, len(left), prefixes_at_once):
+            chosen = left[start : start + prefixes_at_once]
+            found = _complete(source, questions, chosen, num_completions=num_completions, round_number=round_number)
+            shares |= {(prefix.place, prefix.ids): share for prefix, share in zip(chosen, found, strict=True)}
     return [
         replace(one, samples=[_labelled(source, one.place, sample, shares) for sample in one.samples])
         for one in attempts
@@ -55,10 +61,17 @@ def _ends(source: Source, sample: Sample) -> list[int]:
     return step_ends(sample.completion_ids, source.policy.decode) if sample.correct is not None else []
 
 
-def _prefixes(source: Source, attempts: Attempts) -> list[_Prefix]:
+def _prefixes(source: Source, questions: Questions, attempts: Attempts) -> list[_Prefix]:
     """The distinct beginnings of a problem's solutions that end with a step but not the last."""
+    longest = source.settings.max_new_tokens
+    room = source.policy.max_length - len(questions.prompts[attempts.place])
+    grain = max(1, longest // 8)  # few budgets: prefixes of one are sampled together
     ids = [tuple(sample.completion_ids[: end + 1]) for sample in attempts.samples for end in _ends(source, sample)[:-1]]
-    return [_Prefix(attempts.place, number, one) for number, one in enumerate(dict.fromkeys(ids), start=1)]
+    found = []
+    for number, one in enumerate(dict.fromkeys(ids), start=1):
+        rest = -(-(longest - len(one)) // grain) * grain
+        found.append(_Prefix(attempts.place, number, one, max(1, min(rest, room - len(one)))))
+    return found
 
 
 def _complete(
@@ -66,12 +79,10 @@ def _complete(
 ) -> list[float | None]:
     """The share of each prefix's completions that end right; None where none could be graded."""
     prompts = [[*questions.prompts[prefix.place], *prefix.ids] for prefix in prefixes]
-    shortest = min(len(prefix.ids) for prefix in prefixes)
-    room = source.policy.max_length - max(map(len, prompts))
     rollouts = source.sampler.sample(
         prompts,
         group_size=num_completions,
-        max_new_tokens=max(1, min(source.settings.max_new_tokens - shortest, room)),
+        max_new_tokens=prefixes[0].budget,
         temperature=source.settings.temperature,
         seeds=[
             draw_seed(source.settings.seed, round_number, prefix.place, prefix=prefix.number) for prefix in prefixes

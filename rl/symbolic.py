@@ -1,7 +1,7 @@
 """Algebra on answers by math-verify, and the loop of a grading worker. Imported by workers alone.
 
-math-verify 0.9 is right on most expressions and wrong on some, so its "equal" is checked: both sides are evaluated at
-a few points, where 10^{-20} is not 0 and R is not r; equations are compared by the ratio of their sides' differences.
+math-verify 0.9 is right on most expressions and wrong on some, so both sides are first evaluated at a few
+points, where 10^{-20} is not 0 and R is not r; equations are compared by the ratio of their sides' differences.
 """
 
 import json
@@ -33,6 +33,7 @@ _EXTRACTION = LatexExtractionConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
     )
 )
+_BARE_LOG = re.compile(r"\\log(?!\s*_)(?![a-z])")
 _SPARE_LETTERS = ("kappa", "iota", "upsilon", "chi", "eta", "zeta", "tau", "nu", "rho", "xi")
 
 
@@ -41,10 +42,10 @@ class MathVerify:
 
     def same_value(self, answer: str, gold: str) -> bool:
         answer, gold = _readable([answer, gold])
-        said, due = _parse(answer), _parse(gold)
-        if not verify(due, said, timeout_seconds=None, raise_on_error=True):
-            return False
-        return not (_is_expression(said) and _is_expression(due)) or not _differ(said[0], due[0])
+        if _are_equal(_parse(answer), _parse(gold)):
+            return True
+        natural = [_BARE_LOG.sub(r"\\ln ", text) for text in (answer, gold)]  # base 10 at school, e after it
+        return natural != [answer, gold] and _are_equal(*map(_parse, natural))
 
     def same_relation(self, answer: Sequence[str], gold: Sequence[str], *, is_equation: bool) -> bool:
         sides = [_parse(side) for side in _readable([*answer, *gold])]
@@ -57,9 +58,20 @@ class MathVerify:
         return ratio is not None and (is_equation or ratio > 0)
 
 
+def _are_equal(said: list, due: list) -> bool:
+    if _is_expression(said) and _is_expression(due) and _differ(said[0], due[0]):
+        return False  # and sooner than by simplifying
+    return bool(verify(due, said, timeout_seconds=None, raise_on_error=True))
+
+
 def _parse(latex: str) -> list:
     """What math-verify reads in the LaTeX; without its removal of units, which takes 6m for 6."""
-    parsed = list(parse(f"${latex}$", [_EXTRACTION], parsing_timeout=None, raise_on_error=True))
+    try:
+        parsed = list(parse(f"${latex}$", [_EXTRACTION], parsing_timeout=None, raise_on_error=True))
+    except Exception as error:
+        if type(error) is Exception:  # latex2sympy's word for LaTeX that it cannot read
+            return []
+        raise
     if _is_expression(parsed):
         imaginary = [symbol for symbol in parsed[0].free_symbols if str(symbol) == "i"]
         parsed[0] = parsed[0].subs([(symbol, I) for symbol in imaginary])
@@ -71,17 +83,18 @@ def _is_expression(parsed: list) -> bool:
 
 
 def _readable(texts: Sequence[str]) -> list[str]:
-    """What math-verify misreads, rewritten: C_5^2, 1\\frac{4}{5}x, and R beside r, which it takes for one letter."""
+    """What math-verify misreads, rewritten: C_5^2, 1\\frac{4}{5}x, E_1, and R beside r, one letter to it."""
     texts = [re.sub(r"[C]_\{?(\d+)\}?\^\{?(\d+)\}?", r"\\binom{\1}{\2}", text) for text in texts]
     texts = [re.sub(r"(?<![\d.}])(\d+)\s*(\\frac\{\d+\}\{\d+\})", r"(\1+\2)", text) for text in texts]
     together_text = " ".join(texts)
-    letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\[a-zA-Z]+(?:\{[A-Z]\})?", " ", together_text)))
+    letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\mathbb\{[A-Z]\}|\\[a-zA-Z]+", " ", together_text)))
     spare = (name for name in _SPARE_LETTERS if name not in together_text)
-    for capital in sorted(letter for letter in letters if letter.isupper() and letter.lower() in letters):
+    doubtful = {letter for letter in letters if letter.isupper() and letter.lower() in letters}
+    for capital in sorted(doubtful | ({"E"} if "E_" in together_text else set())):
         name = next(spare, None)
         if name is None:
             break
-        texts = [re.sub(rf"(?<![a-zA-Z\\]){capital}(?![a-z])", rf"\\{name} ", text) for text in texts]
+        texts = [re.sub(rf"(?<![a-zA-Z\\])(?<!\\mathbb\{{){capital}(?![a-z])", rf"\\{name} ", text) for text in texts]
     return texts
 
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 
 from rl import distributed
-from rl.batches import Example
+from rl.batches import Example, lengths, token_weights
 from rl.corpus import BlockStream, parse_corpora, parse_where, tokenizer_texts
 from rl.distributed import World
 from rl.errors import ConfigError
@@ -90,7 +90,7 @@ def main(settings: CptConfig) -> None:
         loss = accumulate_nll(
             policy,
             rows,
-            num_tokens=tokens_a_step,
+            weights=token_weights(lengths(rows), num_tokens=tokens_a_step),
             token_budget=settings.micro_batch_tokens,
             device=world.device,
         )

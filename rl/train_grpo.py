@@ -15,6 +15,7 @@ Other losses of the family are one setting away: --objective.loss dapo | dr_grpo
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ from rl.batches import Rollout, lengths, per_token
 from rl.checkpoint import Stateful
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, describe
+from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
 from rl.losses import Objective, check_objective, kl_k1
 from rl.policy import Policy, frozen_copy, load_policy
 from rl.questions import encode_questions
@@ -133,7 +134,7 @@ def main(settings: GrpoConfig) -> None:
                 reference=reference if settings.objective.kl_place == "loss" else None,
             )
         values = describe(experience, settings.group_size, run=run) | updated | renewed
-        run.finish_step(values, cursor=collector.cursor)
+        run.finish_step(values, cursor=collector.cursor, completions=partial(completions_to_read, experience, policy))
     collector.close()
     run.finish(policy, prompts=len(questions.prompts))
 

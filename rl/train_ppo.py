@@ -13,6 +13,7 @@ Left out: the usual mini-batches within a step (an update sees the whole step, a
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from rl.advantages import gae, token_rewards
 from rl.batches import Rollout, lengths, loss_weights, micro_batches
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, describe
+from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
 from rl.heads import ValueModel, load_value_model, token_values
 from rl.losses import Objective, check_objective, kl_k1, value_loss
 from rl.policy import Policy, frozen_copy, load_policy
@@ -136,7 +137,9 @@ def main(settings: PpoConfig) -> None:
                 )
         # the KL is part of the reward: its mean under the samples replaces the loss term's, which there is none of
         run.finish_step(
-            describe(experience, settings.group_size, run=run) | updated | learnt | {"kl": kl}, cursor=collector.cursor
+            describe(experience, settings.group_size, run=run) | updated | learnt | {"kl": kl},
+            cursor=collector.cursor,
+            completions=partial(completions_to_read, experience, policy),
         )
     collector.close()
     run.finish(policy, prompts=len(questions.prompts))

@@ -48,10 +48,10 @@ class RewardConfig(SamplingConfig):
     """How samples become lessons."""
     held_out_share: float = 0.1
     """Share of the problems that are never trained on, for the metrics."""
-    num_steps: int = 600
+    num_steps: int = 2000
     batch_size: int = 32
     """Pairs (outcome) or solutions (process) an optimiser step, over all ranks."""
-    judge_every: int = 100
+    judge_every: int = 200
     """Steps between measurements on the held-out problems."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3, schedule="cosine"))
     """Optimiser and schedule (the paper: learning rate 2e-5 at 7B)."""

@@ -14,15 +14,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from rl import distributed
-from rl.batches import indices_of_step, lengths, micro_batches, per_token, sequence_weights
+from rl.batches import indices_of_step, lengths, per_token, sequence_weights
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, describe
-from rl.losses import Objective, nll
-from rl.policy import Policy, completion_logprobs, load_policy
+from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
+from rl.losses import Objective
+from rl.policy import Policy, accumulate_nll, load_policy
 from rl.questions import Questions, encode_questions
 from rl.rewards import RuleReward
 from rl.rollouts import make_sampler
@@ -106,7 +107,11 @@ def learn_online(
                 lr=run.lr,
                 world=run.world,
             )
-        run.finish_step(describe(experience, settings.group_size, run=run) | updated, cursor=collector.cursor)
+        run.finish_step(
+            describe(experience, settings.group_size, run=run) | updated,
+            cursor=collector.cursor,
+            completions=partial(completions_to_read, experience, policy),
+        )
     collector.close()
 
 
@@ -140,18 +145,18 @@ def learn_offline(
     while run.goes_on:
         chosen = indices_of_step(len(rows), run.step, batch_size=settings.batch_size, seed=settings.seed)
         mine = [rows[index] for index in chosen][world.rank :: world.size]
-        weights = sequence_weights(lengths(mine), num_rows=len(chosen))
-        loss_sum = 0.0
         with run.phase("update"):
-            for batch in micro_batches(mine, token_budget=settings.micro_batch_tokens, pad_id=policy.pad_id):
-                logprobs, _ = completion_logprobs(policy, batch.to(world.device), temperature=settings.temperature)
-                loss = nll(logprobs, weights[batch.flat].to(logprobs))
-                loss.backward()
-                loss_sum += float(loss.detach())
+            loss = accumulate_nll(
+                policy,
+                mine,
+                weights=sequence_weights(lengths(mine), num_rows=len(chosen)),
+                token_budget=settings.micro_batch_tokens,
+                device=world.device,
+            )
             distributed.sum_gradients(world, policy.model)
             norm = optimiser_step(policy.model, optimiser, lr=run.lr, max_grad_norm=settings.optim.max_grad_norm)
         epoch = (run.step + 1) * settings.batch_size / len(rows)
-        run.finish_step({"nll": distributed.total(world, [loss_sum])[0], "grad_norm": norm, "epoch": epoch})
+        run.finish_step({"nll": distributed.total(world, [loss])[0], "grad_norm": norm, "epoch": epoch})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from rl import distributed
-from rl.batches import Example, indices_of_step, lengths
+from rl.batches import Example, indices_of_step, lengths, token_weights
 from rl.chat import check_template, completion, prompt
 from rl.errors import ConfigError
 from rl.policy import Policy, accumulate_nll, load_policy
@@ -63,10 +63,11 @@ def main(settings: SftConfig) -> None:
         chosen = indices_of_step(len(examples), run.step, batch_size=settings.batch_size, seed=settings.seed)
         rows = [examples[index] for index in chosen]
         num_tokens = int(lengths(rows).sum())
+        mine = rows[world.rank :: world.size]
         loss = accumulate_nll(
             policy,
-            rows[world.rank :: world.size],
-            num_tokens=num_tokens,
+            mine,
+            weights=token_weights(lengths(mine), num_tokens=num_tokens),
             token_budget=settings.micro_batch_tokens,
             device=world.device,
         )

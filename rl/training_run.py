@@ -104,10 +104,16 @@ class TrainingRun:
         yield
         self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - started
 
-    def finish_step(self, values: Mapping[str, float], *, cursor: Callable[[], Mapping[str, Any]] = dict) -> None:
-        """Counts the step, writes its metrics and, when it is time, the checkpoint with what `cursor` returns.
+    def finish_step(
+        self,
+        values: Mapping[str, float],
+        *,
+        cursor: Callable[[], Mapping[str, Any]] = dict,
+        completions: Callable[[], Sequence[Mapping[str, Any]]] = list,
+    ) -> None:
+        """Counts the step and writes its metrics; when it is time, `completions` to look at, and the checkpoint.
 
-        All ranks call it together.
+        The checkpoint holds what `cursor` returns. All ranks call this together.
         """
         lr = self.lr
         self.step += 1
@@ -115,6 +121,8 @@ class TrainingRun:
         self._seconds = {}
         shown = self.step % self.settings.log_every == 0 or self.step == self.settings.num_steps
         self._metrics.write(self.step, {**values, "lr": lr, **seconds}, show=shown)
+        if shown and self.world.is_main:
+            self._metrics.write_completions(self.step, completions())
         if self.step % self.settings.save_every == 0 or self.step == self.end:
             content = cursor()
             if self.world.is_main:
@@ -127,6 +135,8 @@ class TrainingRun:
 
         A run that was done before it began writes nothing.
         """
+        if not self._was_done:
+            self._metrics.close()
         if self.world.is_main and self.step == self.settings.num_steps and not self._was_done:
             save_policy(policy, self.out_dir / "model")
             seconds = round(time.perf_counter() - self._started, 2)

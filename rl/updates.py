@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from rl import distributed
-from rl.batches import MicroBatch, Rollout, lengths, loss_weights, micro_batches, per_token
+from rl.batches import MicroBatch, Rollout, Row, lengths, loss_weights, micro_batches, per_token
 from rl.distributed import World
 from rl.losses import Objective, clip_masks, kl_k3, policy_loss
-from rl.policy import Policy, completion_logprobs
+from rl.policy import Policy, completion_logprobs, completion_loss
 from rl.schedule import optimiser_step
 
 _SUMMED = ("loss", "kl", "entropy", "clip_low_share", "clip_high_share", "sampler_ratio")
@@ -49,8 +49,8 @@ def update_policy(
 
     rows: the step's rollouts. advantages: (T,), one a completion token, in the order of `rows`. A row without a reward
     (NaN: its grade is missing) is left out altogether; one whose advantages are all zero reaches no forward pass, but
-    counts in the denominators. `reference` serves the KL term in the
-    loss. The first update takes the policy's own detached log-probabilities as the old ones: no pass is spent on them.
+    counts in the denominators. `reference` serves the KL term in the loss. The first update takes the policy's own
+    detached log-probabilities as the old ones: no pass is spent on them.
     """
     rows, advantages = _select(rows, advantages, [row.reward == row.reward for row in rows])
     num_rows, num_tokens = distributed.total(world, [len(rows), int(lengths(rows).sum()) if rows else 0])
@@ -78,12 +78,16 @@ def update_policy(
         sums = torch.zeros(len(_SUMMED), dtype=torch.float64)
         for batch in batches:
             on_device = batch.to(world.device)
-            logprobs, entropy = completion_logprobs(policy, on_device, temperature=config.temperature)
-            if number == 0:
-                vectors.old[batch.flat] = logprobs.detach().double().cpu()
-                if reference is not None:
-                    vectors.ref[batch.flat] = _without_gradient(reference, on_device, config.temperature)
-            sums += _accumulate(logprobs, entropy, vectors, batch=on_device, objective=objective)
+            if number == 0 and reference is not None:
+                vectors.ref[batch.flat] = _without_gradient(reference, on_device, config.temperature)
+            sums += _accumulate(
+                policy,
+                on_device,
+                vectors,
+                objective=objective,
+                temperature=config.temperature,
+                is_first=number == 0,
+            )
         distributed.sum_gradients(world, policy.model)
         norm = optimiser_step(policy.model, optimiser, lr=lr, max_grad_norm=config.max_grad_norm)
     totals = dict(zip(_SUMMED, distributed.total(world, sums.tolist()), strict=True))
@@ -107,28 +111,43 @@ def _select(rows: Sequence[Rollout], advantages: Tensor, chosen: Sequence[bool])
 
 
 def _accumulate(
-    logprobs: Tensor, entropy: Tensor, vectors: _Vectors, *, batch: MicroBatch, objective: Objective
+    policy: Policy, batch: MicroBatch, vectors: _Vectors, *, objective: Objective, temperature: float, is_first: bool
 ) -> Tensor:
-    """Adds the micro-batch's gradient to the parameters' own; returns its summands of `_SUMMED`, (6,)."""
+    """Adds the micro-batch's gradient to the parameters' own; returns its summands of `_SUMMED`, (6,).
+
+    is_first: no update has been made, so the policy's values are the old ones and are put down as such.
+    """
+    places = batch.flat.cpu()
     old, ref, advantages, weights, sampled = (
-        vector[batch.flat.cpu()].to(logprobs)
+        vector[places].to(batch.flat.device)
         for vector in (vectors.old, vectors.ref, vectors.advantages, vectors.weights, vectors.sampled)
     )
-    loss = policy_loss(
-        logprobs,
-        old,
-        advantages=advantages,
-        weights=weights,
-        rows=batch.rows,
-        objective=objective,
-        ref_logprobs=ref,
-        sampling_logprobs=sampled,
-    )
-    loss.backward()
-    current = logprobs.detach()
+
+    def loss(logprobs: Tensor, chunk: slice) -> Tensor:
+        return policy_loss(
+            logprobs,
+            logprobs.detach() if is_first else old[chunk].to(logprobs),
+            advantages=advantages[chunk].to(logprobs),
+            weights=weights[chunk].to(logprobs),
+            rows=batch.rows[chunk],
+            objective=objective,
+            ref_logprobs=ref[chunk].to(logprobs),
+            sampling_logprobs=sampled[chunk].to(logprobs),
+        )
+
+    if objective.loss == "gspo":  # couples the tokens of a row, which a chunk may cut
+        logprobs, entropy = completion_logprobs(policy, batch, temperature=temperature)
+        total = loss(logprobs, slice(None))
+    else:
+        total, logprobs, entropy = completion_loss(policy, batch, loss, temperature=temperature)
+    total.backward()
+    current = logprobs.detach().double()
+    if is_first:
+        vectors.old[places] = current.cpu()
+        old = current
     low, high = clip_masks(current, old, advantages=advantages, rows=batch.rows, objective=objective)
     kl = kl_k3(current, ref).sum() if objective.beta else torch.zeros(())
-    values = (loss.detach(), kl, entropy.sum(), low.sum(), high.sum(), (old - sampled).exp().sum())
+    values = (total.detach(), kl, entropy.sum(), low.sum(), high.sum(), (old - sampled).exp().sum())
     return torch.tensor([float(value) for value in values], dtype=torch.float64)
 
 
@@ -139,7 +158,7 @@ def _without_gradient(policy: Policy, batch: MicroBatch, temperature: float) -> 
 
 @torch.no_grad()
 def rollout_logprobs(
-    policy: Policy, rows: Sequence[Rollout], *, temperature: float, token_budget: int, device: torch.device
+    policy: Policy, rows: Sequence[Row], *, temperature: float, token_budget: int, device: torch.device
 ) -> Tensor:
     """Log-probabilities of all completion tokens under `policy`, (T,) float64, in the order of `rows`."""
     flat = torch.zeros(int(lengths(rows).sum()) if rows else 0, dtype=torch.float64)

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -26,8 +27,8 @@ from rl.comparison import Undecided, Verdict, compare
 
 logger = logging.getLogger(__name__)
 
-# Beyond this no honest answer lies, and symbolic comparison may run away.
-_MAX_ANSWER_CHARS = 1000
+# The longest gold of the public benchmarks has 224; beyond this symbolic comparison may run away.
+_MAX_ANSWER_CHARS = 600
 _MAX_REMEMBERED = 4096
 _STARTUP_S = 60.0
 _WORKER = ["-m", "rl.symbolic"]
@@ -68,7 +69,10 @@ class Verifier:
     """A pool of grading workers, started when the first job needs algebra. Thread-safe; close it or use `with`."""
 
     def __init__(self, *, num_workers: int = 2, timeout_s: float = 1.5, max_memory_mb: int = 1024) -> None:
-        """timeout_s: wall-clock limit of one comparison. max_memory_mb: a worker's address space."""
+        """`timeout_s`: limit of one comparison, wall-clock; give more where other work keeps every core busy.
+
+        `max_memory_mb`: address space of a worker; not enforced on macOS.
+        """
         if num_workers < 1 or timeout_s <= 0 or max_memory_mb < 256:
             raise ValueError(
                 f"num_workers={num_workers}, timeout_s={timeout_s}, max_memory_mb={max_memory_mb}: "
@@ -77,6 +81,7 @@ class Verifier:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._futures: OrderedDict[tuple[str, str], Future[Grade]] = OrderedDict()
         self._lock = threading.Lock()
+        self._closed = False
         self._slots = [_Slot(timeout_s, max_memory_mb) for _ in range(num_workers)]
         threads = [threading.Thread(target=slot.work, args=(self._jobs,), daemon=True) for slot in self._slots]
         for thread in threads:
@@ -95,12 +100,12 @@ class Verifier:
             done.set_result(graded or Grade(False, None, "none"))
             return done
         with self._lock:
-            if not self._close.alive:
+            if self._closed:
                 raise RuntimeError("submit() on a closed Verifier; make a new one")
             future = self._futures.get((found, gold))
             if future is None:
                 future = self._futures[found, gold] = Future()
-                future.add_done_callback(lambda done: self._forget((found, gold), done))
+                future.add_done_callback(partial(_forget_crash, self._futures, self._lock, (found, gold)))
                 self._jobs.put(_Job(found, gold_answer(gold), future))
             self._futures.move_to_end((found, gold))
             if len(self._futures) > _MAX_REMEMBERED:
@@ -121,7 +126,9 @@ class Verifier:
         return [pid for slot in self._slots if (pid := slot.pid) is not None]
 
     def close(self) -> None:
-        """Kills the workers and waits for them; jobs still open are cancelled."""
+        """Kills the workers and waits for them; jobs that wait are cancelled, those at work get no verdict."""
+        with self._lock:
+            self._closed = True
         self._close()
 
     def __enter__(self) -> "Verifier":
@@ -130,11 +137,17 @@ class Verifier:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _forget(self, key: tuple[str, str], future: "Future[Grade]") -> None:
-        """A crash may have been the machine's fault: the same answer is tried again when it comes again."""
-        if future.cancelled() or future.result().correct is None:
-            with self._lock:
-                self._futures.pop(key, None)
+
+def _forget_crash(
+    futures: "OrderedDict[tuple[str, str], Future[Grade]]",
+    lock: threading.Lock,
+    key: tuple[str, str],
+    future: "Future[Grade]",
+) -> None:
+    """A crash may have been the machine's fault: the same answer is tried again when it comes again."""
+    if future.cancelled() or future.result().correct is None:
+        with lock:
+            futures.pop(key, None)
 
 
 @dataclass(frozen=True)
@@ -158,7 +171,7 @@ class _Slot:
     def __init__(self, timeout_s: float, max_memory_mb: int) -> None:
         self._timeout_s, self._max_memory_mb = timeout_s, max_memory_mb
         self._worker: _Worker | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a forgotten pool may be closed by this very thread, wherever it stands
         self._closed = False
 
     @property
@@ -265,10 +278,11 @@ class _Worker:
         """The next line of the worker, within the limit."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
+        poll = select.poll()  # select() knows no descriptors from 1024 on
+        poll.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + limit_s
         while b"\n" not in self._received:
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise _Lost(late)
             part = os.read(descriptor, 65536)
             if not part:

@@ -8,7 +8,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +38,16 @@ class VllmSampler:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ConfigError("sampler=vllm: one process only; under torchrun use --sampler native")
         self.end_ids = policy.end_ids
-        self._engine = _start_engine(policy, max_rows=max_rows)
-        self.sync(policy)
-        self._check(policy)
+        try:
+            self._engine = _start_engine(policy, max_rows=max_rows)
+            self.sync(policy)
+            self._check(policy)
+        except (ValueError, RuntimeError, NotImplementedError) as error:  # some of it shows at the first token only
+            raise ConfigError(f"sampler=vllm: vLLM cannot run this {type(policy.model).__name__}: {error}") from error
 
     def sync(self, policy: Policy) -> None:
         """Loads the policy's weights in place, and forgets the prefixes computed with the old ones."""
-        # state_dict() also names what is tied: without lm_head.weight among the tensors vLLM keeps the old head, silently
+        # state_dict() names what is tied, too: without lm_head.weight vLLM would go wrong, silently
         weights = ((name, tensor.detach()) for name, tensor in policy.model.state_dict().items())
         self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         if not self._engine.reset_prefix_cache():
@@ -70,7 +72,8 @@ class VllmSampler:
                 max_tokens=max_new_tokens,
                 logprobs=0,  # of the drawn token alone
                 stop_token_ids=list(self.end_ids),
-                # sample i of a request is drawn with its seed + i: neighbouring prompts must not have neighbouring seeds
+                ignore_eos=True,  # the one end token of its own that it reads from the config
+                # sample i is drawn with seed + i: prompts next to each other must not have seeds next to each other
                 seed=int(np.random.SeedSequence(seed).generate_state(1)[0]),
                 detokenize=False,
             )
@@ -124,31 +127,28 @@ def _start_engine(policy: Policy, *, max_rows: int) -> Any:
             f"sampler=vllm: vLLM cannot be imported here ({error}); `make setup-vllm` makes .venv-vllm, "
             "then run the entry with .venv-vllm/bin/python"
         ) from error
-    memory: dict[str, Any] = {"gpu_memory_utilization": _GPU_MEMORY_SHARE}
+    special: dict[str, Any] = {"gpu_memory_utilization": _GPU_MEMORY_SHARE}
     if device.type == "cpu":
-        memory = {"enforce_eager": True}
+        # a prompt cut in two would have its seed's generator set back, which torch's generators on CPUs cannot
+        whole_prompts = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(policy.max_length, 8192)}
+        special = {"enforce_eager": True, **whole_prompts}
         if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-            memory["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+            special["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
     set_num_threads, num_threads = torch.set_num_threads, torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():  # vLLM seeds torch
         policy.model.config.save_pretrained(folder)
-        try:
-            engine = LLM(
-                model=str(Path(folder)),
-                load_format="dummy",
-                skip_tokenizer_init=True,
-                dtype=policy.precision,
-                max_model_len=policy.max_length,
-                max_num_seqs=max_rows,
-                # at the sampling temperature; the default is before it
-                logprobs_mode="processed_logprobs",
-                generation_config="vllm",
-                disable_log_stats=True,
-                seed=0,
-                **memory,
-            )
-        except (ValueError, RuntimeError, NotImplementedError) as error:
-            raise ConfigError(f"sampler=vllm: vLLM cannot run {type(policy.model).__name__}: {error}") from error
+        engine = LLM(
+            model=folder,
+            load_format="dummy",
+            skip_tokenizer_init=True,
+            dtype=policy.precision,
+            max_model_len=policy.max_length,
+            max_num_seqs=max_rows,
+            logprobs_mode="processed_logprobs",  # at the sampling temperature; the default is without it
+            generation_config="vllm",
+            disable_log_stats=True,
+            **special,
+        )
     torch.set_num_threads = set_num_threads  # vLLM puts a function that only warns in its place
     torch.set_num_threads(num_threads)
     return engine

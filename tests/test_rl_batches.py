@@ -1,8 +1,12 @@
+import random
+from itertools import combinations, pairwise
+
 import pytest
 import torch
 
 from rl.batches import (
     Example,
+    _cuts,
     indices_of_step,
     lengths,
     loss_weights,
@@ -87,6 +91,36 @@ def test_each_position_predicts_its_target_and_knows_its_place_in_the_step() -> 
 def test_longest_rows_come_first_and_an_oversized_row_comes_alone() -> None:
     batches = micro_batches(ROWS, token_budget=4, pad_id=0)
     assert [tuple(batch.input_ids.shape) for batch in batches] == [(1, 5), (1, 5), (1, 2)]
+
+
+def cost(runs: list[tuple[int, int]], sizes: list[int], of_a_pass: int) -> int:
+    return sum(sizes[first] * (last - first) + of_a_pass for first, last in runs)
+
+
+@pytest.mark.parametrize("token_budget", [400, 1500, 4000, 40_000])
+def test_cuts_cost_the_least_of_all_ways_to_cut(token_budget: int) -> None:
+    rng = random.Random(token_budget)
+    for _ in range(20):
+        sizes = sorted((rng.randint(1, 600) for _ in range(9)), reverse=True)
+        of_a_pass = max(256, token_budget // 64)
+        ways = []
+        for count in range(9):
+            for inner in combinations(range(1, 9), count):
+                runs = list(pairwise([0, *inner, 9]))
+                if all(last - first == 1 or sizes[first] * (last - first) <= token_budget for first, last in runs):
+                    ways.append(cost(runs, sizes, of_a_pass))
+        found = _cuts(sizes, token_budget=token_budget)
+        assert [place for run in found for place in range(*run)] == list(range(9))
+        assert cost(found, sizes, of_a_pass) == min(ways)
+
+
+def test_a_long_row_does_not_widen_many_short_ones() -> None:
+    # one row of 1,000 and 99 of 20: together 100,000 tokens with padding, apart 1,000 + 1,980
+    rows = [Example([1], [2] * 999), *[Example([1], [2] * 19)] * 99]
+    assert [tuple(b.input_ids.shape) for b in micro_batches(rows, token_budget=200_000, pad_id=0)] == [
+        (1, 1000),
+        (99, 20),
+    ]
 
 
 def test_a_row_without_prompt_is_refused() -> None:

@@ -72,8 +72,5 @@ def test_metrics_of_steps_after_the_checkpoint_are_dropped_and_a_cut_line_is_no_
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "nl')
     MetricsLog(tmp_path, first_step=2).write(3, {"nll": 9.0}, show=False)
-    assert read_metrics(tmp_path / "metrics.jsonl") == [
-        {"step": 1, "nll": 1.0},
-        {"step": 2, "nll": 2.0},
-        {"step": 3, "nll": 9.0},
-    ]
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(line["step"], line["nll"]) for line in lines] == [(1, 1.0), (2, 2.0), (3, 9.0)]

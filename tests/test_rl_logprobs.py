@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rl.logprobs
-from rl.logprobs import token_logprobs
+from rl.logprobs import token_logprobs, token_loss
+from rl.losses import Objective, policy_loss
 
 
 def plain(hidden: Tensor, head: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -123,6 +124,50 @@ def test_under_autocast_forward_and_backward_are_in_its_precision(inside: bool) 
         assert (chunked - wanted).abs().max() < 0.03 * wanted.abs().max()
 
 
+@pytest.mark.parametrize("chunk_size", [1, 4, 100])
+@pytest.mark.parametrize("objective", [Objective(beta=0.1), Objective("cispo"), Objective("dapo", dual_clip=1.5)])
+def test_loss_taken_chunk_by_chunk_has_the_value_and_gradient_of_the_whole(
+    chunk_size: int, objective: Objective
+) -> None:
+    torch.manual_seed(4)
+    hidden, head = torch.randn(9, 4).double().requires_grad_(), torch.randn(11, 4).double().requires_grad_()
+    targets, rows = torch.randint(0, 11, (9,)), torch.zeros(9, dtype=torch.long)
+    old, ref, advantages, weights = (-2.5 + 0.5 * torch.randn(9).double() for _ in range(4))
+
+    def loss(logprobs: Tensor, chunk: slice) -> Tensor:
+        parts = (vector[chunk] for vector in (old, advantages, weights, rows, ref))
+        names = ("advantages", "weights", "rows", "ref_logprobs")
+        first, *others = parts
+        return policy_loss(logprobs, first, objective=objective, **dict(zip(names, others, strict=True)))
+
+    ours, logprobs, entropy = token_loss(
+        hidden, head, targets=targets, loss=loss, temperature=0.7, chunk_size=chunk_size
+    )
+    wanted, wanted_entropy = token_logprobs(hidden, head, targets=targets, temperature=0.7)
+    assert torch.allclose(logprobs, wanted, atol=1e-12) and torch.allclose(entropy, wanted_entropy, atol=1e-12)
+    assert not logprobs.requires_grad and not entropy.requires_grad
+    expected = loss(wanted, slice(None))
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-12)
+    pairs = zip(
+        torch.autograd.grad(3 * ours, (hidden, head)), torch.autograd.grad(3 * expected, (hidden, head)), strict=True
+    )
+    assert all(torch.allclose(found, exact, atol=1e-12) for found, exact in pairs)
+
+
+def test_loss_taken_chunk_by_chunk_under_autocast() -> None:
+    torch.manual_seed(5)
+    hidden, head = torch.randn(40, 16, requires_grad=True), torch.randn(30, 16, requires_grad=True)
+    targets = torch.randint(0, 30, (40,))
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, _, _ = token_loss(hidden, head, targets=targets, loss=lambda part, _: part.sum(), chunk_size=9)
+        whole = token_logprobs(hidden, head, targets=targets, chunk_size=9)[0].sum()
+    assert ours.item() == pytest.approx(whole.item(), rel=1e-6)
+    for found, wanted in zip(
+        torch.autograd.grad(ours, (hidden, head)), torch.autograd.grad(whole, (hidden, head)), strict=True
+    ):
+        assert found.dtype == torch.float32 and (found - wanted).abs().max() < 0.01 * wanted.abs().max()
+
+
 class LargestTensor(TorchDispatchMode):
     """Elements of the largest tensor that any operation returns."""
 
@@ -147,24 +192,28 @@ def test_no_tensor_of_vocabulary_times_length_is_made(monkeypatch: pytest.Monkey
             torch.randn(length, width, requires_grad=True),
             torch.randn(vocabulary, width, requires_grad=True),
         )
+        targets = torch.randint(0, vocabulary, (length,))
         with LargestTensor() as seen:
-            logprobs, _ = token_logprobs(hidden, head, targets=torch.randint(0, vocabulary, (length,)))
+            logprobs, _ = token_logprobs(hidden, head, targets=targets)
             logprobs.sum().backward()
+        with LargestTensor() as seen_by_loss:
+            token_loss(hidden, head, targets=targets, loss=lambda part, _: part.sum())[0].backward()
         # 20 rows of logits, or the hidden states themselves
-        assert seen.elements == max(20 * vocabulary, length * width)
+        assert seen.elements == seen_by_loss.elements == max(20 * vocabulary, length * width)
 
 
 MEASURE = """
 import json, resource, sys, torch
-from rl.logprobs import token_logprobs
+from rl.logprobs import token_logprobs, token_loss
 torch.set_num_threads(1)
 hidden, head = torch.randn(int(sys.argv[2]), 32, requires_grad=True), torch.randn(50_000, 32, requires_grad=True)
 targets = torch.randint(0, 50_000, (len(hidden),))
 def ours(): return token_logprobs(hidden, head, targets=targets)[0]
+def loss(): return token_loss(hidden, head, targets=targets, loss=lambda part, _: part.sum())[0]
 def plain(): return (hidden @ head.T).log_softmax(-1).gather(1, targets[:, None])
 head.grad = torch.zeros_like(head)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-{"ours": ours, "plain": plain}[sys.argv[1]]().sum().backward()
+{"ours": ours, "loss": loss, "plain": plain}[sys.argv[1]]().sum().backward()
 print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 """
 
@@ -175,8 +224,10 @@ def peak_mib(kind: str, length: int) -> float:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 def test_peak_memory_of_the_process_does_not_grow_with_length() -> None:
     # full logits of 2,048 x 50,000 are 391 MiB, and the plain computation holds several of them
     short, long = peak_mib("ours", 512), peak_mib("ours", 2048)
     assert long < short + 20 and long < 200
+    assert peak_mib("loss", 2048) < 200
     assert peak_mib("plain", 2048) > 780
