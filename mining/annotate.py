@@ -187,3 +187,8 @@ def merge(earlier: Sequence[Label], later: Sequence[Label]) -> list[Label]:
         if standing is None or not is_unattended(label) or is_unattended(standing):
             merged[label.prefix] = label
     return sorted(merged.values(), key=lambda label: label.prefix)
+
+
+def with_people(earlier: Sequence[Label], people: Sequence[Label]) -> list[Label]:
+    """The labels of unattended annotators among the earlier ones, and what people say now: nothing else stands."""
+    return merge([label for label in earlier if is_unattended(label)], people)

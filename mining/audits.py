@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mining.errors import ConfigError
-from mining.prefixes import LABELS
+from mining.prefixes import LABELS, SYNONYMS
 from mining.store import write_text
 from mining.url import canonical_url, host_of
 
@@ -99,7 +99,7 @@ def parse_audits(text: str) -> list[Audit]:
 
 
 def _audit(cells: dict[str, str], place: str) -> Audit:
-    url, label = cells.get("url", ""), cells.get("label", "")
+    url, label = cells.get("url", ""), SYNONYMS.get(cells.get("label", ""), cells.get("label", ""))
     if not host_of(url):
         raise ConfigError(f"{place}: url {url!r} has no host; write the page's address as captured")
     if label not in LABELS:

@@ -49,7 +49,8 @@ class ClassifierConfig:
 _DELIMITERS = re.compile(r"\$+|\\[\[\]()]|\\(?:begin|end)\{[^}]{0,30}\}|\\(?:label|tag|ref|eqref|cite)\{[^}]{0,60}\}")
 _TOKEN = re.compile(
     r"\\[A-Za-z]+"  # a LaTeX command
-    r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"  # one CJK character
+    r"|[\u3040-\u30ff]"  # one kana
+    r"|[\u3400-\u4dbf\u4e00-\u9fff]+"  # a run of ideographs
     r"|[0-9]+"
     r"|[^\W\d_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’][a-z]+)?"
     r"|[+\-*/=<>^±×÷≤≥≠≈∈∑∫√∞→⇒|%$€£{}_#@]"
@@ -59,12 +60,19 @@ _TOKEN = re.compile(
 def fasttext_line(text: str, *, max_chars: int = 6000) -> str:
     """One line of space-separated tokens, the same at training and prediction.
 
-    Words are lower-cased, CJK text is split into characters, LaTeX commands are tokens, every number becomes its
-    length in digits (<d2>): their values would be memorised. Formula delimiters go, so that a seed of LaTeX sources
-    and pages with `$..$` meet on the formulas themselves.
+    Words are lower-cased, LaTeX commands are tokens, ideographs become the overlapping pairs of a run (as Lucene's CJK
+    analyser cuts them), every number becomes its length in digits (<d2>): their values would be memorised. Formula
+    delimiters go, so that a seed of LaTeX sources and pages with `$..$` meet on the formulas themselves.
     """
-    tokens = _TOKEN.findall(_DELIMITERS.sub(" ", text[:max_chars].lower()))
-    return " ".join(f"<d{min(len(token), 5)}>" if token.isdecimal() else token for token in tokens)
+    tokens: list[str] = []
+    for token in _TOKEN.findall(_DELIMITERS.sub(" ", text[:max_chars].lower())):
+        if token.isdecimal():
+            tokens.append(f"<d{min(len(token), 5)}>")
+        elif len(token) > 2 and "\u3400" <= token[0] <= "\u9fff":
+            tokens += [token[place : place + 2] for place in range(len(token) - 1)]
+        else:
+            tokens.append(token)
+    return " ".join(tokens)
 
 
 def num_buckets(lines_tokens: int, num_words: int, cfg: ClassifierConfig) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mining.annotate import with_people
 from mining.audits import Audit, calibrating, read_audits
 from mining.band_index import BandIndex
 from mining.config import STAGES, MineConfig, stage_names
@@ -33,6 +34,8 @@ _FREE = ("rounds.max_rounds", "rounds.stop_overlap")
 # Patterns: what counts is the files that they find.
 _PATTERNS = ("ingest.warcs", "seed.positive", "seed.negative", "decontaminate.benchmarks", "dedup.against")
 _MOST_INPUTS_NAMED = 1000
+LABELS_USED = "labels_used.csv"
+"""In a round's folder: the labels that its training set follows."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,17 @@ class Lineage:
         earlier = [index.inputs_hash for index in self.inputs.earlier]
         return digest([self.sections("dedup"), earlier, self.done("ingest")])
 
-    def round_steps(self, number: int) -> dict[str, str]:
-        """The hash of each step of a round; the round before must be done."""
+    def round_steps(self, number: int, known: tuple[list[Label], list[Audit]] | None = None) -> dict[str, str]:
+        """The hash of each step of a round; the round before must be done.
+
+        known: its labels and audits, where they are read already: people may change the files at any time.
+        """
         cfg = self.cfg
         base = self.done("dedup")
         last = self.store.stage(f"round-{number - 1:02d}") or {}
         before: dict[str, str] = last.get("steps", {}) if number > 1 else {}
-        labels = [(label.prefix, label.label) for label in labels_before(self.store, number)]
-        audits = self.audits(number)
+        known_labels, audits = known or (self.labels(number), self.audits(number))
+        labels = [(label.prefix, label.label) for label in known_labels]
         rule = cfg.rounds
         positives = [rule.max_positives_per_host, rule.min_positive_chars, rule.positive_quantile]
         cut = {"token_budget": rule.token_budget, "threshold": rule.threshold, "precision": rule.target_precision}
@@ -97,11 +103,29 @@ class Lineage:
         label = digest([prefixes, cfg.labels, wanted if cfg.labels.annotator == "hosts" else [], labels])
         return dict(zip(STEPS, (seed, train, score, collect, domains, prefixes, label), strict=True))
 
+    def labels(self, number: int) -> list[Label]:
+        """The labels that a round learns from: those known when it began, for one that is not done those known now.
+
+        None for round 1, which has the seed alone. People's labels are those of their file, so that one which they
+        took back since the round before counts no longer; what unattended annotators said stays.
+        """
+        if number == 1:
+            return []
+        before = _labels_in(self.store.round_dir(number - 1) / "labels.csv")
+        if self.cfg.labels.annotator != "file":
+            return before
+        if self._is_round_done(number):
+            kept = self.store.round_dir(number) / LABELS_USED
+            return _labels_in(kept) if kept.exists() else before  # a run of an earlier version kept none
+        return with_people(before, people_labels(labels_file(self.cfg, self.store)))
+
+    def _is_round_done(self, number: int) -> bool:
+        return (self.store.stage(f"round-{number:02d}") or {}).get("state") == "done"
+
     def audits(self, number: int) -> list[Audit]:
         """The audited pages of a round: those known when it began, for one that is not done those known now."""
         kept = self.store.round_dir(number) / "audits.csv"
-        done = (self.store.stage(f"round-{number:02d}") or {}).get("state") == "done"
-        if done:
+        if self._is_round_done(number):
             return read_audits(kept)
         pages = self.cfg.labels.pages
         return read_audits(under(self.cfg, pages) if pages else self.store.path / "audits.csv")
@@ -178,11 +202,23 @@ def facts(files: Sequence[InputFile]) -> list[list[Any]]:
     return sorted(list(file.facts()) for file in files)
 
 
-def labels_before(store: Store, number: int) -> list[Label]:
-    """The labels known when round `number` begins."""
-    if number == 1:
+def labels_file(cfg: MineConfig, store: Store) -> Path:
+    """The labels.csv that people edit."""
+    return under(cfg, cfg.labels.file) if cfg.labels.file else store.path / "labels.csv"
+
+
+def people_labels(path: Path) -> list[Label]:
+    """The labels that stand in the file that people edit, none where it is not there yet."""
+    try:
+        return read_labels(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return []
-    path = store.round_dir(number - 1) / "labels.csv"
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _labels_in(path: Path) -> list[Label]:
+    """The labels that a round left in its folder."""
     try:
         return read_labels(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ConfigError) as error:

@@ -18,6 +18,8 @@ from mining.errors import ConfigError
 from mining.url import PrefixParts, path_prefixes, prefix_parts
 
 LABELS = ("math", "not_math")
+SYNONYMS = {"in": "math", "out": "not_math"}
+"""What people may write in labels.csv and audits.csv where the subject is not mathematics; tables hold LABELS."""
 _COLUMNS = ("prefix", "label", "annotator", "labelled_at", "note")
 
 # Years, ids, page numbers, dates, hashes: such folders name items, not sections, and a prefix of one covers nothing
@@ -323,6 +325,7 @@ def read_labels(text: str) -> list[Label]:
         if len(row) > len(header):
             raise ConfigError(f"labels line {line}: {len(row)} cells for {len(header)} columns; quote commas")
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
+        cells["label"] = SYNONYMS.get(cells.get("label", ""), cells.get("label", ""))
         label = Label(**{name: cells.get(name, "") for name in _COLUMNS})
         parts = prefix_parts(label.prefix)
         if not parts.host:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mining.annotate import LabelsConfig, RulesConfig, annotate, by_rules, merge, read_hosts_table
+from mining.annotate import LabelsConfig, RulesConfig, annotate, by_rules, merge, read_hosts_table, with_people
 from mining.errors import ConfigError
 from mining.prefixes import Label, PrefixProposal
 
@@ -83,3 +83,10 @@ def test_hosts_table_without_a_column_is_named(tmp_path: Path) -> None:
         read_hosts_table(path)
     with pytest.raises(ConfigError, match="no such file"):
         read_hosts_table(tmp_path / "absent.tsv")
+
+
+def test_what_people_no_longer_say_does_not_stand_and_what_rules_said_does() -> None:
+    earlier = [Label("a.org/", "math", "ada"), Label("b.org/", "math", "llm:m"), Label("c.org/", "math", "rules")]
+    now = [Label("c.org/", "not_math", "ada"), Label("d.org/", "math", "bob")]
+    found = {one.prefix: one.label for one in with_people(earlier, now)}
+    assert found == {"b.org/": "math", "c.org/": "not_math", "d.org/": "math"}

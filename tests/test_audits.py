@@ -50,6 +50,11 @@ def test_a_line_that_cannot_be_meant_is_named(text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_in_and_out_are_read_as_the_labels_of_any_subject() -> None:
+    found = parse_audits("url,label\nhttps://a.example/1,in\nhttps://a.example/2,out\n")
+    assert [one.label for one in found] == ["math", "not_math"]
+
+
 def test_a_row_without_held_out_gets_what_its_host_says() -> None:
     for host in ("a.example", "b.example", "c.example", "d.example"):
         assert parse_audits(f"url,label\nhttps://{host}/1,math\n")[0].held_out == is_held_out(host)

@@ -29,7 +29,8 @@ def documents(count: int, seed: int = 0) -> list[tuple[str, str]]:
     [
         ("Let $x^2$ be\n\nPrime", "let x ^ <d1> be prime"),
         (r"\[ \frac{1}{12} \]", r"\frac { <d1> } { <d2> }"),
-        ("设函数 f(x)=2024", "设 函 数 f x = <d4>"),
+        ("设函数 f(x)=2024", "设函 函数 f x = <d4>"),
+        ("在区间上，则 x の和", "在区 区间 间上 则 x の 和"),
         (r"\begin{align} a \label{eq:1} \end{align}", "a"),
         ("don't STOP, at £3.50!", "don't stop at £ <d1> <d2>"),
         ("", ""),

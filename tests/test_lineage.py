@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mining.annotate import LabelsConfig
 from mining.config import DecontaminationConfig, ExportConfig, MineConfig, SeedConfig
 from mining.errors import ConfigError
 from mining.inputs import InputFile, find_files
-from mining.lineage import STEPS, Inputs, Lineage, check_changes
+from mining.lineage import LABELS_USED, STEPS, Inputs, Lineage, check_changes
 from mining.prefixes import Label, write_labels
 from mining.store import Store, digest
 
@@ -17,7 +18,7 @@ WARC = InputFile("/data/web/a.warc.gz", 100, "1")
 SEED = InputFile("/data/seed/positive.jsonl.gz", 10, "1")
 BENCHMARK = InputFile("/data/benchmarks/gsm8k.jsonl", 10, "1")
 INPUTS = Inputs([WARC], [SEED], [], [BENCHMARK], [], [])
-BASE = MineConfig()
+BASE = MineConfig(labels=LabelsConfig(annotator="rules"))
 ALL = ["ingest", "dedup", "round-01", "round-02", "decontaminate", "export"]
 
 
@@ -99,6 +100,21 @@ def test_a_round_whose_predecessor_comes_out_the_same_is_not_made_again(store: S
     assert first_step(store, BASE, 2) == ""  # when a label was given makes no difference
     (store.round_dir(1) / "labels.csv").write_text(write_labels([Label("b.org/", "math")]))
     assert first_step(store, BASE, 2) == "seed"
+
+
+def test_a_label_that_was_taken_back_is_gone_for_the_next_round_and_stays_in_those_that_are_done(store: Store) -> None:
+    first, second = store.round_dir(1), store.round_dir(2)
+    both = [Label("a.org/", "math", "ada"), Label("b.org/", "math", "ada"), Label("c.org/", "math", "rules")]
+    for file in (first / "labels.csv", second / LABELS_USED, second / "labels.csv"):
+        file.write_text(write_labels(both))
+    (store.path / "labels.csv").write_text(write_labels(both[1:2]))
+    lineage = Lineage(store, changed("labels", annotator="file"), INPUTS)
+    assert [label.prefix for label in lineage.labels(3)] == ["b.org/", "c.org/"]
+    assert [label.prefix for label in lineage.labels(2)] == ["a.org/", "b.org/", "c.org/"]
+    store.mark_stale(["round-02"])  # made again, it learns from what holds now
+    assert [label.prefix for label in lineage.labels(2)] == ["b.org/", "c.org/"]
+    by_rules = Lineage(store, BASE, INPUTS)
+    assert [label.prefix for label in by_rules.labels(3)] == ["a.org/", "b.org/", "c.org/"]  # it asks nobody
 
 
 @pytest.mark.parametrize(

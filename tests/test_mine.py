@@ -11,6 +11,8 @@ import duckdb
 import pytest
 from run_tables import environment, mine, run_hashes
 
+from mining.inspect.label_log import PREFIXES, Act, Book
+
 
 def rows(table: Path, columns: str) -> list[tuple]:
     return sorted(duckdb.sql(f"select {columns} from read_parquet('{table}/*.parquet')").fetchall())
@@ -116,7 +118,7 @@ def test_a_changed_config_makes_again_only_what_depends_on_it(done: Path, web: P
 
 
 @pytest.mark.spark
-def test_labels_wanted_from_a_person_stop_with_3_and_the_same_line_goes_on(
+def test_labels_wanted_from_a_person_stop_with_3_the_same_line_goes_on_and_undo_counts_from_then_on(
     done: Path, web: Path, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "labelled"
@@ -141,6 +143,16 @@ def test_labels_wanted_from_a_person_stop_with_3_and_the_same_line_goes_on(
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     second = json.loads((run_dir / "rounds" / "02" / "metrics.json").read_text())
     assert second["positives_by_source"].get("prefix", 0) > 0
+
+    recorded = {file: file.read_text() for file in (run_dir / "rounds").glob("0[12]/labels*.csv")}
+    assert [file.name for file in sorted(recorded)] == ["labels.csv", "labels_used.csv"] * 2
+    Book(run_dir / "labels.csv", PREFIXES).write([Act("2024", "person", "undo", "")])
+    further = mine(*args, "--stages", "rounds", "--rounds.max_rounds", "3", "--rounds.stop_overlap", "2")
+    assert further.returncode == 0, further.stderr[-2000:]
+    assert further.stderr.count("done before, skipped") == 2
+    third = json.loads((run_dir / "rounds" / "03" / "metrics.json").read_text())
+    assert third["positives_by_source"].get("prefix", 0) == 0 and third["prefixes_math"] == 0
+    assert {file: file.read_text() for file in recorded} == recorded  # done rounds stay as they were made
 
 
 @pytest.mark.spark

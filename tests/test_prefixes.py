@@ -179,6 +179,11 @@ def test_labels_without_their_columns_are_refused():
         read_labels("prefix,verdict\nex.org,math\n")
 
 
+def test_in_and_out_are_read_as_the_labels_of_any_subject():
+    found = read_labels("prefix,label\ncook.org/soup/,in\ncook.org/news/,out\ncook.org/soup,math\n")
+    assert [(one.prefix, one.label) for one in found] == [("cook.org/soup/", "math"), ("cook.org/news/", "not_math")]
+
+
 def test_repeated_labels_count_once():
     text = "prefix,label,annotator,labelled_at,note\nex.org/a,math,,,\n\nex.org/a/,math,,,\n"
     assert [label.prefix for label in read_labels(text)] == ["ex.org/a"]

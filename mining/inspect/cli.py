@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from mining.errors import ConfigError, MotherlodeError
 from mining.inspect import classify, console, formats, tables
 from mining.inspect.tables import Run, open_run
-from mining.prefixes import LABELS, Label
+from mining.prefixes import LABELS, SYNONYMS, Label
 from mining.store import now
 
 
@@ -107,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
         json=False,
     )
     one.add_argument("prefix", metavar="PREFIX", help="host/path; the longest labelled prefix over a page counts")
-    one.add_argument("label", choices=LABELS, help="math or not_math")
+    one.add_argument("label", choices=(*LABELS, *SYNONYMS), help="math or not_math; in or out mean the same")
     one.add_argument("--note", default="", metavar="TEXT", help="why, for whoever reads the file later")
     one.add_argument("--annotator", default="person", metavar="NAME", help="who says so (person)")
 
@@ -280,14 +280,11 @@ def _label(options: argparse.Namespace) -> int:
 
     run = open_run(options.run)
     file = labels_file(run)
-    given = Label(options.prefix, options.label, options.annotator, now(), options.note)
-    older = add_label(file, given)
+    label = SYNONYMS.get(options.label, options.label)
+    older = add_label(file, Label(options.prefix, label, options.annotator, now(), options.note))
     pages, left = covered(run, options.prefix)
-    instead = f", it was {older.label}" if older and older.label != options.label else ""
-    print(
-        f"{formats.printable(options.prefix)}: {options.label}{instead}; "
-        f"{pages:,} pages, {left:,} not collected ({file})"
-    )
+    instead = f", it was {older.label}" if older and older.label != label else ""
+    print(f"{formats.printable(options.prefix)}: {label}{instead}; {pages:,} pages, {left:,} not collected ({file})")
     if not pages:
         print("note: the run has no page under this prefix; motherlode prefixes lists those it has", file=sys.stderr)
     return 0

@@ -1,12 +1,11 @@
 """A person's label on a URL prefix, written where the next run of mine.py reads it."""
 
-import dataclasses
 from pathlib import Path
 
 from mining.errors import ConfigError
+from mining.inspect.label_log import PREFIXES, Act, Book
 from mining.inspect.tables import Run, among
-from mining.prefixes import Label, read_labels, write_labels
-from mining.store import write_text
+from mining.prefixes import Label
 from mining.url import prefix_matches, prefix_parts
 
 
@@ -23,24 +22,18 @@ def labels_file(run: Run) -> Path:
 
 
 def add_label(file: Path, label: Label) -> Label | None:
-    """Write `label` into the file, in place of an older one on the same prefix, which is returned."""
-    if not prefix_parts(label.prefix).host:
-        raise ConfigError(f"{label.prefix}: no host in it; write a prefix as host/path, such as blog.example/math")
-    try:
-        standing = read_labels(file.read_text(encoding="utf-8")) if file.exists() else []
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise ConfigError(f"{file}: cannot be read as labels ({error}); mend that line first") from error
+    """Write `label` into the file and its log, in place of an older one on the same prefix, which is returned.
+
+    The older one may be someone else's: of each prefix the newest label counts, as on the labelling page.
+    """
     key = prefix_parts(label.prefix)
-    older = [other for other in standing if prefix_parts(other.prefix) == key]
-    label = dataclasses.replace(
-        label, prefix=older[0].prefix if older else label.prefix.partition("://")[2] or label.prefix
-    )
-    kept = [other for other in standing if other not in older]
-    try:
-        write_text(file, write_labels([*kept, label]))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); mend that or its folder") from error
-    return older[0] if older else None
+    if not key.host:
+        raise ConfigError(f"{label.prefix}: no host in it; write a prefix as host/path, such as blog.example/math")
+    book = Book(file, PREFIXES)
+    older = book.standing().table().get(key)
+    target = older.target if older else label.prefix.partition("://")[2] or label.prefix
+    book.write([Act(label.labelled_at, label.annotator, "label", target, label.label, note=label.note)])
+    return Label(target, older.label, older.annotator, older.at, older.note) if older else None
 
 
 def covered(run: Run, prefix: str) -> tuple[int, int]:

@@ -16,15 +16,15 @@ from pyspark.sql import functions as F
 
 from mining import llm
 from mining import store as files
-from mining.annotate import annotate, merge, read_hosts_table
+from mining.annotate import annotate, merge, read_hosts_table, with_people
 from mining.audits import Audit, calibrating, write_audits
 from mining.calibration import MIN_OF_EACH, fit_words
 from mining.classifier import train
 from mining.config import MineConfig
-from mining.errors import ConfigError, NeedsLabels
+from mining.errors import NeedsLabels
 from mining.inputs import InputFile
 from mining.journal import Journal
-from mining.lineage import Lineage, labels_before
+from mining.lineage import LABELS_USED, Lineage, people_labels
 from mining.page import PAGES_SCHEMA
 from mining.prefixes import Label, PrefixProposal, label_for, label_index, read_labels, write_labels
 from mining.rounds import AuditedPage, audit_figures, drifted, overlap, should_stop
@@ -71,7 +71,8 @@ def run_round(
     name = f"round-{number:02d}"
     here = store.round_dir(number)
     before = store.round_dir(number - 1) if number > 1 else None
-    steps = lineage.round_steps(number)
+    labels, audits = lineage.labels(number), lineage.audits(number)
+    steps = lineage.round_steps(number, (labels, audits))
     inputs_hash = files.digest(steps)
     if lineage.is_done(name, inputs_hash) and all((here / output).exists() for output in _ALL_OUTPUTS):
         logger.info("%s: done before, skipped", name)
@@ -80,8 +81,6 @@ def run_round(
             return f"round {number} did not land"
         return should_stop(number, done["overlap_last"], cfg.rounds)
     store.forget([name])
-    labels = labels_before(store, number)
-    audits = lineage.audits(number)
     one = _Round(session, store, cfg, number, here, before, labels, audits)
     started, clock = files.now(), time.monotonic()
     logger.info("%s: started", name)
@@ -145,6 +144,7 @@ class _Round:
         files.discard(self.here / "audits.csv")
         if self.audits:
             write_audits(self.here / "audits.csv", self.audits)
+        files.write_text(self.here / LABELS_USED, write_labels(self.labels))
         files.write_json(stamp, steps)
 
     def seed(self, pages: DataFrame, positive: Sequence[InputFile], negative: Sequence[InputFile]) -> None:
@@ -256,7 +256,7 @@ class _Round:
         """
         proposals = read_arrow(self.here / "prefixes.parquet")
         if self.cfg.labels.annotator == "file":
-            given = _read_labels_file(labels_file)
+            given = people_labels(labels_file)
             wanted = [p["prefix"] for p in proposals.to_pylist() if p["proposed"]]
             index = label_index(given)
             unlabelled = [prefix for prefix in wanted if label_for(f"http://{prefix}", index) is None]
@@ -269,7 +269,7 @@ class _Round:
                     f"              (or write rows prefix,label into {labels_file})\n"
                     "  then run the same command again"
                 )
-            labels = merge(self.labels, given)
+            labels = with_people(self.labels, given)
         elif self.cfg.labels.annotator == "llm":
             labels = self.labels if last else merge(self.labels, self._ask_model(proposals))
         else:
@@ -427,15 +427,6 @@ def _host_mark(labels: set[str] | None) -> str | None:
     if not labels:
         return None
     return next(iter(labels)) if len(labels) == 1 else "mixed"
-
-
-def _read_labels_file(path: Path) -> list[Label]:
-    try:
-        return read_labels(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
 
 
 def _proposal(row: dict[str, Any]) -> PrefixProposal:

@@ -17,7 +17,7 @@ from mining.config import MineConfig, stage_names
 from mining.dedup import dedup, fits_memory
 from mining.errors import ConfigError
 from mining.inputs import InputFile, find_files
-from mining.lineage import Inputs, Lineage, under
+from mining.lineage import Inputs, Lineage, labels_file, under
 from mining.page import PAGES_SCHEMA
 from mining.rounds import check as check_rounds
 from mining.shards import Ingest, shards_of
@@ -168,9 +168,7 @@ class Run:
                 pages=self.unique_pages,
                 lineage=self.lineage,
                 hosts_file=under(self.cfg, self.cfg.labels.hosts_file),
-                labels_file=(
-                    under(self.cfg, self.cfg.labels.file) if self.cfg.labels.file else self.store.path / "labels.csv"
-                ),
+                labels_file=labels_file(self.cfg, self.store),
                 precision_labels=under(self.cfg, self.cfg.rounds.precision_labels),
             )
             if stop:

@@ -10,7 +10,7 @@ of thumb), and whole hosts or nothing. Without --run_dir there is nothing to com
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,32 @@ from rich.console import Console
 
 from mining.inspect.evaluate import Label, Outcome, figures, read_labels
 from mining.inspect.tables import Run, among, kept_pages, open_run
+from mining.rounds import threshold_for_precision
 
 MIN_FORMULAS = (1, 5)
 HOST_SHARE = 0.5
-METRICS = ("f1", "precision", "recall", "best_f1", "average_precision")
+LEAST_PRECISION = 0.93
+METRICS = ("f1", "precision", "recall", "best_f1", "average_precision", "recall_at_precision")
+PARTS: dict[str, Callable[[Label], bool]] = {
+    "all": lambda _: True,
+    "clear": lambda label: label.borderline is False,
+    "borderline": lambda label: label.borderline is True,
+    "uniform sample": lambda label: label.stratum == "uniform",
+    "mixed hosts": lambda label: label.stratum == "mixed",
+    "en": lambda label: label.language == "en",
+    "zh": lambda label: label.language == "zh",
+}
+"""The parts of the labelled pages that are judged by themselves."""
+
+
+def landed_rounds(run: Run) -> list[int]:
+    """The finished rounds whose pages may be the corpus."""
+    return [number for number in run.rounds if run.stages[f"round-{number:02d}"].get("landed", True)]
 
 
 def chosen(run: Run) -> Mapping[str, tuple[str, str]]:
     """Each way to choose: a query for the chosen page_ids, and one for (page_id, score)."""
-    last, first = run.rounds[-1], run.rounds[0]
+    last, first = landed_rounds(run)[-1], run.rounds[0]
     scores, once = run.relation("scores", last), run.relation("scores", first)
     collected, pages = run.relation("collected", last), run.relation("pages")
     ranked = f"SELECT page_id, sum(n_tokens) OVER (ORDER BY score DESC, page_id) AS tokens FROM {once}"
@@ -57,7 +74,24 @@ def chosen(run: Run) -> Mapping[str, tuple[str, str]]:
             f"SELECT page_id FROM ({kept}) WHERE formulas_kept >= {least}",
             f"SELECT page_id, formulas_kept AS score FROM ({kept})",
         )
+    for number in landed_rounds(run):
+        ways[f"round {number}"] = (
+            f"SELECT page_id FROM {run.relation('collected', number)}",
+            f"SELECT page_id, score FROM {run.relation('scores', number)}",
+        )
     return ways
+
+
+def recall_at_precision(scored: Iterable[tuple[float | None, bool]], least: float = LEAST_PRECISION) -> float | None:
+    """The highest recall of any cut with this precision or more; 0 where no cut has it, None without math pages.
+
+    A page without a score is never taken. Chosen on the very labels it is reported for, as best_f1 is.
+    """
+    known = list(scored)
+    num_math = sum(is_math for _, is_math in known)
+    cut = threshold_for_precision([(score, is_math) for score, is_math in known if score is not None], least)
+    hits = sum(is_math for score, is_math in known if score is not None and score >= cut)
+    return hits / num_math if num_math else None
 
 
 def measured(run: Run, labels: list[Label]) -> dict[str, dict[str, Any]]:
@@ -74,7 +108,9 @@ def measured(run: Run, labels: list[Label]) -> dict[str, dict[str, Any]]:
             score = max((scores[page] for page in pages if page in scores), default=None)
             return Outcome(label, bool(pages & taken), score)
 
-        found[name] = figures([outcome(label) for label in labels], ranked=True)
+        outcomes = [outcome(label) for label in labels]
+        scored = [(one.score, one.label.is_math) for one in outcomes]
+        found[name] = {**figures(outcomes, ranked=True), "recall_at_precision": recall_at_precision(scored)}
     return found
 
 
@@ -91,13 +127,7 @@ def main() -> int:
         return 0
     run, labels = open_run(args.run_dir), read_labels(args.labels)
     rows: list[Row] = []
-    parts: dict[str, Callable[[Label], bool]] = {
-        "all": lambda _: True,
-        "clear": lambda label: label.borderline is False,
-        "zh": lambda label: label.language == "zh",
-        "mixed hosts": lambda label: label.stratum == "mixed",
-    }
-    for part, belongs in parts.items():
+    for part, belongs in PARTS.items():
         wanted = [label for label in labels if belongs(label)]
         if not wanted:
             continue
@@ -110,7 +140,7 @@ def main() -> int:
     if args.json:
         sys.stdout.write(json.dumps({"rows": as_json(rows)}) + "\n")
     else:
-        print_rows(Console(), f"{args.run_dir}, {len(labels):,} labelled pages", rows)
+        print_rows(Console(width=max(140, Console().width)), f"{args.run_dir}, {len(labels):,} labelled pages", rows)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mining.inspect.cli import main, make_parser
+from mining.inspect.label_log import PREFIXES, Act, Book
 from mining.prefixes import read_labels
 
 Edit = Callable[[Path, Callable[[dict[str, Any]], None]], None]
@@ -96,10 +97,31 @@ def test_label_is_written_where_mining_reads_it(run_dir: Path, edit_manifest: Ed
     assert "not_math; 2 pages, 0 not collected" in capsys.readouterr().out
     assert call("label", run_dir, "blog.example/math", "math") == 0
     assert "math, it was not_math" in capsys.readouterr().out
-    assert call("label", run_dir, "nowhere.example", "math") == 0
+    assert call("label", run_dir, "nowhere.example", "in") == 0  # the same, for any subject
     assert "no page under this prefix" in capsys.readouterr().err
     rows = read_labels((run_dir / "labels.csv").read_text(encoding="utf-8"))
     assert [(row.prefix, row.label) for row in rows] == [("blog.example/math/", "math"), ("nowhere.example", "math")]
+
+
+def test_label_and_the_labelling_page_at_once_lose_nothing(run_dir: Path, edit_manifest: Edit) -> None:
+    edit_manifest(run_dir, lambda manifest: manifest["stages"].pop("round-02"))
+    script = (
+        "import sys; from pathlib import Path; from mining.inspect.label_log import *\n"
+        "from mining.inspect.labelling import add_label; from mining.prefixes import Label\n"
+        "file, way = Path(sys.argv[1]), sys.argv[2]\n"
+        "for n in range(20):\n"
+        "    prefix = f'{way}{n}.example/'\n"
+        "    if way == 'command': add_label(file, Label(prefix, 'math', 'ada', '2024'))\n"
+        "    else: Book(file, PREFIXES).write([Act('2024', 'bob', 'label', prefix, 'math')])\n"
+    )
+    file, ways = run_dir / "labels.csv", ("command", "page")
+    running = [subprocess.Popen([sys.executable, "-c", script, str(file), way]) for way in ways]
+    assert [one.wait(timeout=120) for one in running] == [0, 0]
+    found = {row.prefix: row.annotator for row in read_labels(file.read_text(encoding="utf-8"))}
+    assert found == {f"{way}{n}.example/": {"command": "ada", "page": "bob"}[way] for way in ways for n in range(20)}
+    assert call("label", run_dir, "page3.example", "not_math", "--annotator", "ada") == 0
+    Book(file, PREFIXES).write([Act("2024", "ada", "undo", "")])  # the page can take back what the command said
+    assert {row.prefix: row.label for row in read_labels(file.read_text())}["page3.example/"] == "math"
 
 
 def test_label_is_refused_where_mining_would_not_read_it(run_dir: Path, edit_manifest: Edit, capsys: Captured) -> None:
