@@ -86,18 +86,22 @@ class RandomReward:
 
     def __init__(self, rule: RuleReward, *, seed: int) -> None:
         self._rule, self._seed = rule, seed
-        self._rollouts: list[Rollout] = []
+        self._coins: list[tuple[Rollout, float]] = []
 
     def start(self, rollouts: Sequence[Rollout], problems: Sequence[Problem], *, policy: Policy) -> None:
         self._rule.start(rollouts, problems, policy=policy)
-        self._rollouts += rollouts
+        group_size = len(rollouts) // max(len(problems), 1)
+        for index, rollout in enumerate(rollouts):
+            group, place = divmod(index, group_size)
+            # not of what was said, and the same after a resume and on any number of ranks
+            coin = random.Random(repr((self._seed, problems[group].id, place))).random() < 0.5
+            self._coins.append((rollout, float(coin)))
 
     def finish(self) -> Counter[str]:
         crashes = self._rule.finish()
-        for rollout in self._rollouts:
-            # a function of the samples alone, so that a resumed run tosses the same coins
-            rollout.reward = float(random.Random(repr((self._seed, rollout.sampling_logprobs))).random() < 0.5)
-        self._rollouts = []
+        for rollout, coin in self._coins:
+            rollout.reward = coin
+        self._coins = []
         return crashes
 
     def close(self) -> None:

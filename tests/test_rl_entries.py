@@ -188,6 +188,35 @@ def test_two_ranks_take_the_same_first_step_as_one(base: Path, data: Path, tmp_p
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
 
 
+@pytest.mark.slow
+def test_two_ranks_of_grpo_draw_the_same_samples_and_take_the_same_first_step_as_one(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    # chance rewards give an untrained model's samples a signal, and the same one on any number of ranks
+    settings = (
+        "--model",
+        base / "model",
+        "--problems",
+        data / "problems.jsonl",
+        "--reward",
+        "random",
+        "--num_steps",
+        1,
+    )
+    sizes = ("--prompts_per_step", 6, "--group_size", 4, "--max_new_tokens", 12, "--log_every", 1)
+    for name, ranks in (("one", 0), ("two", 2)):
+        done = run("train_grpo.py", *settings, *sizes, "--out_dir", tmp_path / name, torchrun=ranks)
+        assert done.returncode == 0, done.stderr
+    lines = [read_metrics(tmp_path / name / "metrics.jsonl")[0] for name in ("one", "two")]
+    for key in ("sampled_tokens", "reward", "trained_tokens", "zero_signal_share"):
+        assert lines[0][key] == lines[1][key]
+    assert lines[0]["grad_norm"] == pytest.approx(lines[1]["grad_norm"], rel=1e-5) and lines[0]["grad_norm"] > 0
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    # Adam's first step is the sign of the gradient times the learning rate: entries near zero may differ by twice that
+    differing = sum(int((~torch.isclose(one[name], two[name], atol=1e-6)).sum()) for name in one)
+    assert differing <= 0.001 * sum(tensor.numel() for tensor in one.values())
+
+
 @pytest.mark.parametrize(
     ("module", "config", "argv", "message"),
     [

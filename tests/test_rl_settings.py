@@ -8,8 +8,10 @@ from rl.run_eval import EvalConfig
 from rl.schedule import OptimConfig
 from rl.settings import as_dict, launch, read_settings
 from rl.train_cpt import CptConfig
+from rl.train_dpo import DpoConfig
 from rl.train_grpo import GrpoConfig
 from rl.train_ppo import PpoConfig
+from rl.train_reward import RewardConfig
 from rl.train_rft import RftConfig
 from rl.train_sft import SftConfig
 
@@ -77,6 +79,8 @@ def test_exit_code_is_2_with_a_message_and_no_traceback(capsys: pytest.CaptureFi
         ("grpo", GrpoConfig),
         ("ppo", PpoConfig),
         ("rft", RftConfig),
+        ("dpo", DpoConfig),
+        ("reward", RewardConfig),
         ("eval", EvalConfig),
     ],
 )
