@@ -11,11 +11,11 @@ import torch
 from rl.errors import CheckpointError
 
 FILE_NAME = "checkpoint.pt"
-# Settings that may differ between the runs that share a checkpoint: they change no number of the training.
+# Settings that may differ between the runs that share a checkpoint: they change no number beyond rounding.
 FREE_SETTINGS = frozenset(
     {
         *("out_dir", "resume", "stop_after", "save_every", "log_every", "num_threads", "device"),
-        *("micro_batch_tokens", "rollout_rows", "num_graders"),
+        *("micro_batch_tokens", "rollout_rows", "num_graders", "judge_every"),
     }
 )
 
@@ -92,6 +92,9 @@ def restore(content: Mapping[str, Any], states: Mapping[str, Stateful]) -> tuple
     return content["step"], content["cursor"]
 
 
+_INPUT_KINDS = ("*.safetensors", "*.parquet", "tokenizer.json", "config.json", "generation_config.json")
+
+
 def fingerprint(inputs: Iterable[str | Path]) -> str:
     """A short hash of the input files (of folders: the weights and tables in them), "" for empty names.
 
@@ -99,9 +102,9 @@ def fingerprint(inputs: Iterable[str | Path]) -> str:
     reading hundreds of gigabytes.
     """
     digest = hashlib.sha256()
-    for name in filter(None, map(str, inputs)):
+    for name in filter(None, (str(name).strip() for name in inputs)):
         path = Path(name)
-        files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.parquet")])
+        files = [path] if path.is_file() else sorted(file for kind in _INPUT_KINDS for file in path.glob(kind))
         for file in files:
             size = file.stat().st_size
             digest.update(f"{file.name} {size} ".encode())

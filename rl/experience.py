@@ -13,7 +13,7 @@ from typing import Any
 
 from rl import distributed
 from rl.batches import Rollout, indices_of_step
-from rl.errors import ConfigError
+from rl.errors import CheckpointError, ConfigError
 from rl.metrics import shown_completions
 from rl.policy import Policy
 from rl.problems import Problem
@@ -32,8 +32,8 @@ class OnlineConfig(SamplingConfig):
     prompts_per_step: int = 16
     """Prompts a step, over all ranks."""
     rollout_lag: int = 0
-    """1: the next step's samples are drawn while this step updates, by the weights before it; then set
-    objective.importance_cap."""
+    """1: the next step's samples are drawn while this step updates, by the weights before it (GRPO and PPO: then set
+    objective.importance_cap)."""
     max_refills: int = 0
     """Times a step samples further prompts in place of groups without signal (DAPO's dynamic sampling); 0: never."""
     overlong_tokens: int = 0
@@ -70,6 +70,8 @@ class Experience:
     """Grades missing, by reason."""
     refilled_groups: int = 0
     """Groups without signal that others have replaced."""
+    sampled_tokens: int = 0
+    """Of all samples, those of replaced groups too."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,14 @@ class Collector:
         self.sampler, self.reward = sampler, reward
         self._ahead: Future[list[Rollout]] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1) if settings.rollout_lag else None
-        if run.cursor.get("rollouts"):  # drawn before the checkpoint, by weights that are no more
+        if ahead := run.cursor.get("rollouts"):  # drawn before the checkpoint, by weights that are no more
+            if len(ahead) != run.world.size:
+                raise CheckpointError(
+                    f"{run.out_dir}: with rollout_lag=1 a run goes on with as many ranks as it had, {len(ahead)}; "
+                    f"here are {run.world.size}"
+                )
             self._ahead = Future()
-            self._ahead.set_result([Rollout(**values) for values in run.cursor["rollouts"][run.world.rank]])
+            self._ahead.set_result([Rollout(**values) for values in ahead[run.world.rank]])
 
     def collect(self, policy: Policy) -> Experience:
         """The rollouts of the run's present step, rewarded.
@@ -114,6 +121,11 @@ class Collector:
             more = self._draw(self._taken(step, refill=refill)[: len(silent)], policy)
             _replace_groups(experience, silent, more, group_size=settings.group_size)
         return experience
+
+    def settle(self) -> None:
+        """Waits until nothing is being sampled ahead: the sampler is then free for another use."""
+        if self._ahead is not None:
+            self._ahead.result()
 
     def cursor(self) -> dict[str, Any]:
         """What a resumed run needs of this: the rollouts drawn ahead, by rank. All ranks call it together."""
@@ -180,7 +192,8 @@ class Collector:
             rollout.group = index // settings.group_size
         for name, count in crashes.items():
             logger.warning("%d grades missing: %s", count, name)
-        return Experience(rollouts, problems, crashes)
+        sampled_tokens = sum(len(rollout.completion_ids) for rollout in rollouts)
+        return Experience(rollouts, problems, crashes, sampled_tokens=sampled_tokens)
 
     def _collect_ahead(self, policy: Policy) -> Experience:
         assert self._thread is not None
@@ -218,9 +231,10 @@ def describe(experience: Experience, group_size: int, *, run: TrainingRun) -> di
             sum(not rollout.finished for rollout in rollouts),
             experience.crashes.total(),
             experience.refilled_groups,
+            experience.sampled_tokens,
         ],
     )
-    count, num_rewarded, reward, num_graded, num_solved, silent, tokens, cut, missing, refilled = sums
+    count, num_rewarded, reward, num_graded, num_solved, silent, tokens, cut, missing, refilled, sampled = sums
     return {
         "reward": reward / max(num_rewarded, 1),
         "solved_share": num_solved / max(num_graded, 1),
@@ -230,7 +244,7 @@ def describe(experience: Experience, group_size: int, *, run: TrainingRun) -> di
         "truncated_share": cut / max(count, 1),
         "grades_missing": missing,
         "refilled_groups": refilled,
-        "sampled_tokens": tokens,
+        "sampled_tokens": sampled,
     }
 
 
@@ -242,11 +256,13 @@ def completions_to_read(experience: Experience, policy: Policy) -> list[dict[str
 
 
 def _silent_groups(rollouts: Sequence[Rollout], group_size: int) -> list[int]:
-    """The groups whose known rewards are all equal: their advantages are zero whatever the normalisation."""
+    """The groups whose known rewards, of steps where there are such, are all equal: their advantages are zero."""
     silent = []
     for index in range(len(rollouts) // group_size):
         group = rollouts[index * group_size : (index + 1) * group_size]
-        signals = {tuple(r.step_rewards) if r.step_rewards else r.reward for r in group if r.reward == r.reward}
+        graded = [rollout for rollout in group if rollout.reward == rollout.reward]
+        of_steps = {reward for rollout in graded for _, reward in rollout.step_rewards}
+        signals = of_steps or {rollout.reward for rollout in graded}
         if len(signals) < 2:
             silent.append(index)
     return silent
@@ -264,3 +280,4 @@ def _replace_groups(experience: Experience, silent: Sequence[int], more: Experie
         experience.problems[place] = more.problems[index]
         experience.refilled_groups += 1
     experience.crashes.update(more.crashes)
+    experience.sampled_tokens += more.sampled_tokens

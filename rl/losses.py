@@ -65,6 +65,16 @@ def check_objective(objective: Objective) -> None:
             f"objective.kl_estimator={objective.kl_estimator} with kl_place=reward: only k1 has the KL's gradient "
             "there; set kl_estimator to k1"
         )
+    if (
+        objective.beta
+        and objective.kl_place == "loss"
+        and objective.kl_estimator == "k1"
+        and not objective.kl_unbiased_gradient
+    ):
+        raise ConfigError(
+            "objective.kl_estimator=k1 in the loss: its gradient averages to zero; use k3 or k2, or k1 with "
+            "kl_place=reward or kl_unbiased_gradient"
+        )
     if objective.kl_unbiased_gradient and objective.kl_estimator == "k2":
         raise ConfigError(
             "objective.kl_unbiased_gradient with kl_estimator=k2: k2 does not average to the KL, and on policy its "

@@ -63,8 +63,8 @@ class GrpoConfig(OnlineConfig):
     reward_model: str = ""
     """Folder of the reward model, where `reward` is outcome or process."""
     iterations: int = 1
-    """Times the reference becomes the present policy, at even distances over the run, and the reward model goes on
-    training on the present policy's samples with a tenth of old ones (Algorithm 1); 1 keeps both as they are."""
+    """Parts of the run, I in Algorithm 1: at the start of every part but the first the present policy becomes the
+    reference, and the reward model goes on training on its samples with a tenth of old ones."""
     renewal: RenewalConfig = field(default_factory=RenewalConfig)
     """How the reward model goes on training between iterations."""
     keep_zero_advantage_rows: bool = False
@@ -110,6 +110,7 @@ def main(settings: GrpoConfig) -> None:
             if reference is not None:
                 reference.model.load_state_dict(policy.model.state_dict())
             if renewal is not None:
+                collector.settle()
                 with run.phase("renewal"):
                     renewed = renewal.renew(
                         source_of(policy, sampler, reward, settings),
@@ -120,8 +121,10 @@ def main(settings: GrpoConfig) -> None:
         rollouts = experience.rollouts
         with run.phase("update"):
             advantages = token_advantages(rollouts, settings)
+            kl: dict[str, float] = {}
             if reference is not None and settings.objective.kl_place == "reward":
-                advantages += kl_as_reward(rollouts, reference, settings, device=world.device)
+                from_kl, kl = kl_as_reward(rollouts, reference, settings, world=world)
+                advantages += from_kl
             updated = update_policy(
                 policy,
                 rollouts,
@@ -133,7 +136,7 @@ def main(settings: GrpoConfig) -> None:
                 world=world,
                 reference=reference if settings.objective.kl_place == "loss" else None,
             )
-        values = describe(experience, settings.group_size, run=run) | updated | renewed
+        values = describe(experience, settings.group_size, run=run) | updated | kl | renewed
         run.finish_step(values, cursor=collector.cursor, completions=partial(completions_to_read, experience, policy))
     collector.close()
     run.finish(policy, prompts=len(questions.prompts))
@@ -150,8 +153,9 @@ def token_advantages(rollouts: Sequence[Rollout], settings: GrpoConfig) -> Tenso
         steps = [
             (start + end, reward) for start, r in zip(starts, rollouts, strict=True) for end, reward in r.step_rewards
         ]
-        ends, rewards = (torch.tensor(column) for column in zip(*steps, strict=True))
-        return process_advantages(rewards.double(), ends, row_lengths, settings.group_size)
+        ends = torch.tensor([end for end, _ in steps])
+        step_rewards = torch.tensor([reward for _, reward in steps], dtype=torch.float64)
+        return process_advantages(step_rewards, ends, row_lengths, settings.group_size)
     rewards = torch.tensor([rollout.reward for rollout in rollouts], dtype=torch.float64)
     if settings.advantage == "centred":
         values = centred_advantages(rewards, settings.group_size)
@@ -163,18 +167,24 @@ def token_advantages(rollouts: Sequence[Rollout], settings: GrpoConfig) -> Tenso
 
 
 def kl_as_reward(
-    rollouts: Sequence[Rollout], reference: Policy, settings: GrpoConfig, *, device: torch.device
-) -> Tensor:
-    """(T,): what the KL to the reference, as a reward, adds to the advantages (`objective.kl_place` reward)."""
+    rollouts: Sequence[Rollout], reference: Policy, settings: GrpoConfig, *, world: World
+) -> tuple[Tensor, dict[str, float]]:
+    """(T,): what the KL to the reference, as a reward, adds to the advantages (`objective.kl_place` reward).
+
+    Also its mean over the tokens of all ranks, to be logged. The KL is of the sampler's policy, as it sampled.
+    """
     ref = rollout_logprobs(
         reference,
         rollouts,
         temperature=settings.temperature,
         token_budget=settings.micro_batch_tokens,
-        device=device,
+        device=world.device,
     )
     sampled = torch.tensor([logprob for rollout in rollouts for logprob in rollout.sampling_logprobs]).double()
-    return kl_advantages(kl_k1(sampled, ref), lengths(rollouts), beta=settings.objective.beta)
+    kl = kl_k1(sampled, ref)
+    kl_sum, num_tokens = distributed.total(world, [float(kl.sum()), len(kl)])
+    found = kl_advantages(kl, lengths(rollouts), beta=settings.objective.beta)
+    return found, {"kl": kl_sum / max(num_tokens, 1.0)}
 
 
 def iteration_beginning_at(step: int, settings: GrpoConfig) -> int:
@@ -212,6 +222,19 @@ def _check(settings: GrpoConfig) -> None:
         raise ConfigError(f"advantage={settings.advantage}: choose one of {', '.join(ADVANTAGES)}")
     if settings.iterations < 1 or settings.iterations > settings.num_steps:
         raise ConfigError(f"iterations={settings.iterations}: 1 to num_steps={settings.num_steps}")
+    with_kl_in_loss = settings.objective.beta > 0 and settings.objective.kl_place == "loss"
+    if settings.iterations > 1 and not settings.objective.beta and settings.reward in ("rule", "random"):
+        raise ConfigError(
+            f"iterations={settings.iterations} renews nothing: there is neither a reference "
+            "(objective.beta is 0) nor a reward model"
+        )
+    if settings.keep_zero_advantage_rows and not with_kl_in_loss:
+        raise ConfigError("keep_zero_advantage_rows only costs time without a KL in the loss (objective.beta above 0)")
+    if settings.reward == "process" and (settings.advantage != "group" or settings.overlong_tokens):
+        raise ConfigError(
+            f"advantage={settings.advantage}, overlong_tokens={settings.overlong_tokens}: reward=process has "
+            "step rewards, standardised in the group (4.1.3); leave both as they are by default"
+        )
     if settings.rollout_lag and not settings.objective.importance_cap:
         raise ConfigError("rollout_lag=1 trains on samples of older weights: set objective.importance_cap (2 is usual)")
 

@@ -3,7 +3,7 @@
 A step: samples of each prompt -> rewards at their last tokens, minus beta times the k1 estimate of the KL to a frozen
 reference at every token (Eq. 2) -> advantages by GAE with a learned value of every state -> PPO's clipped objective,
 and a squared error for the critic, which is a second model of the policy's size with a scalar head.
-Memory holds policy, critic, reference and three optimiser moments more than GRPO does; the metrics say how much.
+Beside what GRPO holds, memory has the critic, its gradient and its two moments; the metrics say how much.
 Left out: the usual mini-batches within a step (an update sees the whole step, as GRPO's do, so that the two compare).
 
     python rl/train_ppo.py --config configs/rl/ppo.yaml --model models/sft/model --problems data/problems/rl.jsonl
@@ -28,6 +28,7 @@ from rl.heads import ValueModel, load_value_model, token_values
 from rl.losses import Objective, check_objective, kl_k1, value_loss
 from rl.policy import Policy, frozen_copy, load_policy
 from rl.questions import encode_questions
+from rl.reward_models import check_tokenizer
 from rl.rewards import make_reward
 from rl.rollouts import make_sampler
 from rl.schedule import OptimConfig, check_optim, learning_rate, make_optimiser, optimiser_step
@@ -78,6 +79,7 @@ def main(settings: PpoConfig) -> None:
     reference = frozen_copy(policy) if settings.objective.beta > 0 else None
     critic = load_value_model(settings.critic or policy, device=world.device, precision=settings.precision)
     optimiser = make_optimiser(policy.model, settings.optim)
+    check_tokenizer(critic, policy)
     critic_optimiser = make_optimiser(critic.model, settings.critic_optim)
     run = TrainingRun(
         settings,
@@ -99,7 +101,7 @@ def main(settings: PpoConfig) -> None:
         rows = [rollout for rollout in experience.rollouts if rollout.reward == rollout.reward]  # NaN: no grade
         with run.phase("value"):
             values = rollout_values(critic, rows, settings, device=world.device)
-            rewards, kl = rewards_of_tokens(rows, reference, settings, device=world.device)
+            rewards, kl = rewards_of_tokens(rows, reference, settings, world=world)
             advantages, returns = gae(
                 rewards, values, lengths(rows), gamma=settings.gamma, gae_lambda=settings.gae_lambda
             )
@@ -132,7 +134,7 @@ def main(settings: PpoConfig) -> None:
                         max_grad_norm=settings.optim.max_grad_norm,
                     ),
                     optimiser=optimiser,
-                    lr=run.lr,
+                    lr=policy_rate(run.step, settings),
                     world=world,
                 )
         # the KL is part of the reward: its mean under the samples replaces the loss term's, which there is none of
@@ -155,9 +157,12 @@ def rollout_values(critic: ValueModel, rows: Sequence[Rollout], settings: PpoCon
 
 
 def rewards_of_tokens(
-    rows: Sequence[Rollout], reference: Policy | None, settings: PpoConfig, *, device: torch.device
+    rows: Sequence[Rollout], reference: Policy | None, settings: PpoConfig, *, world: World
 ) -> tuple[Tensor, float]:
-    """(T,) float64: each row's reward at its last token, less beta times the KL at every token (Eq. 2); the mean KL."""
+    """(T,) float64: each row's reward at its last token, less beta times the KL at every token (Eq. 2); the mean KL.
+
+    The KL is of the sampler's policy, and the mean of all ranks.
+    """
     rewards = torch.tensor([rollout.reward for rollout in rows], dtype=torch.float64)
     sampled = torch.tensor([logprob for rollout in rows for logprob in rollout.sampling_logprobs], dtype=torch.float64)
     kl = torch.zeros_like(sampled)
@@ -169,11 +174,18 @@ def rewards_of_tokens(
                 rows,
                 temperature=settings.temperature,
                 token_budget=settings.micro_batch_tokens,
-                device=device,
+                device=world.device,
             ),
         )
     found = token_rewards(rewards, kl, lengths(rows), beta=settings.objective.beta)
-    return found, float(kl.mean()) if len(kl) else 0.0
+    kl_sum, num_tokens = distributed.total(world, [float(kl.sum()), len(kl)])
+    return found, kl_sum / max(num_tokens, 1.0)
+
+
+def policy_rate(step: int, settings: PpoConfig) -> float:
+    """The policy's learning rate: its schedule begins when the critic's warm-up has ended."""
+    begun = settings.critic_warmup_steps
+    return learning_rate(step - begun, settings.optim, num_steps=settings.num_steps - begun)
 
 
 def standardise(advantages: Tensor, world: World) -> Tensor:

@@ -55,6 +55,10 @@ class RftConfig(OnlineConfig):
 
 def main(settings: RftConfig) -> None:
     check_online(settings)
+    if settings.overlong_tokens:
+        raise ConfigError(
+            f"overlong_tokens={settings.overlong_tokens}: here a sample is right or wrong, nothing between"
+        )
     world = distributed.start(settings.device, num_threads=settings.num_threads)
     policy = load_policy(settings.model, device=world.device, precision=settings.precision)
     questions = encode_questions(policy, settings)
@@ -66,7 +70,7 @@ def main(settings: RftConfig) -> None:
         learn_online(policy, questions, settings, optimiser=optimiser, run=run)
         run.finish(policy, prompts=len(questions.prompts))
     else:
-        rows = right_samples(policy, questions, settings, run=run)
+        rows = right_samples(questions, settings, run=run)
         learn_offline(policy, rows, settings, optimiser=optimiser, run=run)
         run.finish(policy, prompts=len(questions.prompts), right_samples=len(rows))
 
@@ -115,9 +119,11 @@ def learn_online(
     collector.close()
 
 
-def right_samples(policy: Policy, questions: Questions, settings: RftConfig, *, run: TrainingRun) -> list[Sample]:
+def right_samples(questions: Questions, settings: RftConfig, *, run: TrainingRun) -> list[Sample]:
     """The right samples of the starting model, each distinct one once a problem; kept in out_dir/samples-RANK.jsonl."""
     file = SampleFile(run.out_dir, run.world, made_by=made_by(settings), resume=settings.resume)
+    # loaded anew: a resumed run has other weights by now
+    policy = load_policy(settings.model, device=run.world.device, precision=settings.precision)
     sampler = make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows)
     at_once = max(1, settings.rollout_rows // settings.group_size)
     with Verifier(num_workers=settings.num_graders, timeout_s=settings.grade_timeout_s) as verifier:
@@ -125,7 +131,7 @@ def right_samples(policy: Policy, questions: Questions, settings: RftConfig, *, 
         attempts = collect_attempts(file, questions, draw=source.draw, world=run.world, at_once=at_once)
     rows = []
     for one in attempts:
-        rows += list({tuple(s.completion_ids): s for s in one.samples if s.correct and s.finished}.values())
+        rows += list({tuple(s.completion_ids): s for s in one.samples if s.correct}.values())
     if not rows:
         raise ConfigError(f"{settings.problems}: the model solves none of these problems; nothing to learn from")
     logger.info("%d right and distinct samples of %d problems", len(rows), len(attempts))

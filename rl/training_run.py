@@ -1,6 +1,7 @@
 """What every training entry does around its own loop: settings, resume, metrics, checkpoints, the model at the end."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rl import distributed
-from rl.checkpoint import Stateful, fingerprint, open_checkpoint, restore, save_checkpoint
+from rl.checkpoint import FILE_NAME, Stateful, fingerprint, open_checkpoint, restore, save_checkpoint
 from rl.distributed import World
 from rl.errors import ConfigError
 from rl.metrics import MetricsLog, write_json
@@ -64,11 +65,16 @@ class TrainingRun:
         Raises CheckpointError where the checkpoint is damaged or of another run.
         """
         check_optim(settings.optim)
-        if settings.num_steps < 1:
-            raise ConfigError(f"num_steps={settings.num_steps}: at least 1")
+        for name in ("num_steps", "save_every", "log_every", "micro_batch_tokens"):
+            if getattr(settings, name) < 1:
+                raise ConfigError(f"{name}={getattr(settings, name)}: at least 1")
+        if settings.seed < 0:
+            raise ConfigError(f"seed={settings.seed}: at least 0")
         self.settings, self.world, self.states = settings, world, states
         self.out_dir = Path(settings.out_dir)
         self.recorded = as_dict(settings) | {"inputs": fingerprint(inputs)}
+        if not settings.resume:
+            forget(self.out_dir, world)
         self.step = 0
         self.cursor: dict[str, Any] = {}
         if content := open_checkpoint(self.out_dir, self.recorded, resume=settings.resume):
@@ -143,3 +149,11 @@ class TrainingRun:
             write_json(self.out_dir / "summary.json", {"settings": self.recorded} | summary | {"seconds": seconds})
             logger.info("model in %s", self.out_dir / "model")
         distributed.stop(self.world)
+
+
+def forget(out_dir: Path, world: World) -> None:
+    """Removes what a run that starts anew must not be mistaken for when it is interrupted: checkpoint and model."""
+    if world.is_main:
+        (out_dir / FILE_NAME).unlink(missing_ok=True)
+        shutil.rmtree(out_dir / "model", ignore_errors=True)
+    distributed.total(world, [0.0])  # nobody looks before it is gone

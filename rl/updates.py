@@ -87,6 +87,7 @@ def update_policy(
                 objective=objective,
                 temperature=config.temperature,
                 is_first=number == 0,
+                with_reference=reference is not None,
             )
         distributed.sum_gradients(world, policy.model)
         norm = optimiser_step(policy.model, optimiser, lr=lr, max_grad_norm=config.max_grad_norm)
@@ -111,7 +112,14 @@ def _select(rows: Sequence[Rollout], advantages: Tensor, chosen: Sequence[bool])
 
 
 def _accumulate(
-    policy: Policy, batch: MicroBatch, vectors: _Vectors, *, objective: Objective, temperature: float, is_first: bool
+    policy: Policy,
+    batch: MicroBatch,
+    vectors: _Vectors,
+    *,
+    objective: Objective,
+    temperature: float,
+    is_first: bool,
+    with_reference: bool,
 ) -> Tensor:
     """Adds the micro-batch's gradient to the parameters' own; returns its summands of `_SUMMED`, (6,).
 
@@ -146,7 +154,7 @@ def _accumulate(
         vectors.old[places] = current.cpu()
         old = current
     low, high = clip_masks(current, old, advantages=advantages, rows=batch.rows, objective=objective)
-    kl = kl_k3(current, ref).sum() if objective.beta else torch.zeros(())
+    kl = kl_k3(current, ref).sum() if with_reference else torch.zeros(())
     values = (total.detach(), kl, entropy.sum(), low.sum(), high.sum(), (old - sampled).exp().sum())
     return torch.tensor([float(value) for value in values], dtype=torch.float64)
 

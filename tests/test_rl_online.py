@@ -11,7 +11,8 @@ from micro_model import LengthReward, write_model, write_problems
 from safetensors.torch import load_file
 
 from rl import train_grpo, train_ppo, train_rft
-from rl.errors import ConfigError
+from rl.checkpoint import FILE_NAME
+from rl.errors import CheckpointError, ConfigError
 from rl.experience import OnlineConfig
 from rl.losses import Objective
 from rl.metrics import read_metrics
@@ -102,6 +103,7 @@ def test_a_run_stopped_and_gone_on_with_equals_one_run_bitwise(
     assert not same_weights(whole, load_file(Path(inputs["model"]) / "model.safetensors"))
     lines = [read_metrics(tmp_path / folder / "metrics.jsonl") for folder in ("whole", "parts")]
     assert [line["reward"] for line in lines[0]] == [line["reward"] for line in lines[1]]
+    assert all(abs(line.get("kl", 0.0)) < 0.1 for line in lines[0])  # four small steps from the reference
 
 
 def test_samples_drawn_one_step_ahead_come_from_older_weights(inputs: dict[str, str], tmp_path: Path) -> None:
@@ -139,6 +141,36 @@ def test_an_iteration_resets_the_reference(inputs: dict[str, str], tmp_path: Pat
     assert [line["kl"] for line in every_step] == pytest.approx([0.0] * 4, abs=1e-12)
 
 
+def test_a_run_made_anew_and_interrupted_does_not_take_up_the_old_one(inputs: dict[str, str], tmp_path: Path) -> None:
+    settings = GrpoConfig(**inputs, **SMALL, out_dir=str(tmp_path))
+    train_grpo.main(settings)
+    old = weights(tmp_path)
+    train_grpo.main(replace(settings, resume=False, stop_after=2, save_every=100))
+    assert not (tmp_path / "model").exists()
+    train_grpo.main(settings)
+    assert same_weights(old, weights(tmp_path))  # the same run again, all four steps of it
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_rollouts_drawn_ahead_are_refused_on_another_number_of_ranks(inputs: dict[str, str], tmp_path: Path) -> None:
+    settings = GrpoConfig(
+        **inputs, **SMALL, objective=Objective(importance_cap=2.0), rollout_lag=1, out_dir=str(tmp_path), stop_after=2
+    )
+    train_grpo.main(settings)
+    content = torch.load(tmp_path / FILE_NAME, weights_only=True)
+    content["cursor"]["rollouts"] *= 2  # as two ranks write it
+    torch.save(content, tmp_path / FILE_NAME)
+    with pytest.raises(CheckpointError, match="as many ranks as it had, 2; here are 1"):
+        train_grpo.main(replace(settings, stop_after=0))
+
+
+def test_replaced_samples_count_as_sampled(inputs: dict[str, str], tmp_path: Path) -> None:
+    small = SMALL | {"group_size": 2, "prompts_per_step": 8, "num_steps": 2}
+    train_grpo.main(GrpoConfig(**inputs, **small, max_refills=3, out_dir=str(tmp_path)))
+    for line in read_metrics(tmp_path / "metrics.jsonl"):
+        assert line["refilled_groups"] > 0 and line["sampled_tokens"] > 16 * line["length"]
+
+
 def test_the_critic_warms_up_before_the_policy_moves(inputs: dict[str, str], tmp_path: Path) -> None:
     settings = PpoConfig(**inputs, **SMALL, critic_warmup_steps=4, out_dir=str(tmp_path))
     train_ppo.main(settings)
@@ -155,11 +187,17 @@ def test_the_critic_warms_up_before_the_policy_moves(inputs: dict[str, str], tmp
         (GrpoConfig(advantage="mean"), "advantage=mean: choose one of"),
         (GrpoConfig(overlong_tokens=96), "overlong_tokens=96"),
         (GrpoConfig(iterations=0), "iterations=0"),
+        (GrpoConfig(iterations=2), "renews nothing"),
+        (GrpoConfig(keep_zero_advantage_rows=True), "only costs time"),
+        (GrpoConfig(reward="process", advantage="centred"), "step rewards"),
+        (GrpoConfig(objective=Objective(beta=0.1, kl_estimator="k1")), "averages to zero"),
+        (RftConfig(overlong_tokens=4), "right or wrong"),
         (PpoConfig(objective=Objective(loss="ppo")), "KL in the reward"),
         (PpoConfig(gae_lambda=1.5), "gae_lambda=1.5"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: OnlineConfig, message: str) -> None:
-    main = train_ppo.main if isinstance(settings, PpoConfig) else train_grpo.main
+    mains = {PpoConfig: train_ppo.main, GrpoConfig: train_grpo.main, RftConfig: train_rft.main}
+    main: Callable[[Any], None] = mains[type(settings)]  # type: ignore[index]
     with pytest.raises(ConfigError, match=message):
         main(settings)

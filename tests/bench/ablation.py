@@ -9,6 +9,10 @@ its own learning rate, the better one on development problems with the first see
 maj@16 and pass@16 of 16 samples at temperature 1, with 95% intervals of the paired difference to the start by a
 bootstrap over problems, the problem's seeds together.
 
+Not equal in samples: dapo, which samples others for groups without signal (up to four times as many), and grpo-process,
+whose reward model is trained on as many samples again and eight completions of every step of them; its seconds count
+that training too.
+
 Two controls: random rewards, which must not help, and no advantage at all, which must leave the weights as they are.
 Every training and evaluation is kept under --work_dir and not done again: stop it at any time and go on by the same
 line. A seed takes about 35 minutes of a core, the choice of the rates as long once.
@@ -160,12 +164,12 @@ def train(script: str, arguments: Sequence[object], *, out_dir: Path, seed: int)
 
 def train_method(bench: Bench, name: str, *, seed: int, rate: float) -> dict[str, float]:
     """One method from the seed's start at one learning rate."""
-    method = METHODS[name]
+    method, cost = METHODS[name], {}
     data = bench.problems("demonstrations" if name == "sft+" else "prompts")
     arguments = [*method.arguments, "--model", bench.start(seed), f"--{method.data}", data, "--optim.lr", rate]
     if name == "grpo-process":
         reward_model = bench.work_dir / f"seed-{seed}" / "process-reward"
-        train(
+        cost = train(
             "train_reward.py",
             ["--kind", "process", "--model", bench.start(seed), "--problems", data, *OFF_LINE, "--num_steps", 300],
             out_dir=reward_model,
@@ -175,7 +179,8 @@ def train_method(bench: Bench, name: str, *, seed: int, rate: float) -> dict[str
     if name == "grpo-zero":
         # a group of one answer has no signal; the prompts' answers are replaced by one that nobody gives
         arguments[arguments.index(data)] = _without_answers(bench)
-    return train(method.script, arguments, out_dir=bench.run(name, seed, rate), seed=seed)
+    found = train(method.script, arguments, out_dir=bench.run(name, seed, rate), seed=seed)
+    return found | {"cpu_seconds": found["cpu_seconds"] + cost.get("cpu_seconds", 0.0)}
 
 
 def _without_answers(bench: Bench) -> Path:
