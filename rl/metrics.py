@@ -20,6 +20,14 @@ logger = logging.getLogger(__name__)
 
 _RATES = (("sampled_tokens", "sample_s"), ("trained_tokens", "update_s"))
 
+# A line holds what one watches a run for; zeros and these are in the file and in the live table.
+_NOT_IN_LINES = frozenset(
+    {
+        *("sampler_ratio", "sampler_gap", "sampled_tokens", "trained_tokens", "longest", "sync_s", "grade_s"),
+        *("sample_s", "update_s", "lr", "peak_memory_gib"),
+    }
+)
+
 METRICS_FILE, COMPLETIONS_FILE, TENSORBOARD_FOLDER = "metrics.jsonl", "completions.jsonl", "tensorboard"
 
 
@@ -49,9 +57,9 @@ class MetricsLog:
         atexit.register(self.close)
 
     def write(self, step: int, values: Mapping[str, float], *, show: bool = True) -> None:
-        """Records `values`, tokens per second and the memory peak under `step` (from 1); `show` prints them as a line.
+        """Records `values`, tokens per second and the memory peak under `step` (from 1); `show` prints the main ones.
 
-        The live table takes every step. What is not finite stands as null in the file.
+        The live table takes every step and all of them. What is not finite stands as null in the file.
         """
         if not self.active:
             return
@@ -67,7 +75,8 @@ class MetricsLog:
         if self._table:
             self._table.show(step, values)
         elif show:
-            logger.info("step %5d  %s", step, "  ".join(f"{name} {short(value)}" for name, value in values.items()))
+            shown = [f"{name} {short(value)}" for name, value in values.items() if value and name not in _NOT_IN_LINES]
+            logger.info("step %5d  %s", step, "  ".join(shown))
 
     def write_completions(self, step: int, completions: Sequence[Mapping[str, Any]]) -> None:
         """Appends these to out_dir/completions.jsonl, each with its step; see `shown_completions`."""
