@@ -57,7 +57,7 @@ class CptConfig(RunConfig):
     """Blocks an optimiser step, over all ranks."""
     num_steps: int = 2200
     """Optimiser steps; tokens seen = num_steps x batch_size x block_size."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=4e-3, warmup_steps=30))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, warmup_steps=100))
     out_dir: str = "models/base"
     save_every: int = 600
     log_every: int = 200
