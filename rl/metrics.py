@@ -20,12 +20,16 @@ logger = logging.getLogger(__name__)
 
 _RATES = (("sampled_tokens", "sample_s"), ("trained_tokens", "update_s"))
 
-# A line holds what one watches a run for; zeros and these are in the file and in the live table.
+# A line holds what one watches a run for; the rest is in the file and in the live table.
 _NOT_IN_LINES = frozenset(
     {
         *("sampler_ratio", "sampler_gap", "sampled_tokens", "trained_tokens", "longest", "sync_s", "grade_s"),
         *("sample_s", "update_s", "lr", "peak_memory_gib"),
     }
+)
+
+_SHOWN_UNLESS_ZERO = frozenset(
+    {"grades_missing", "refilled_groups", "truncated_share", "kl", "clip_low_share", "clip_high_share"}
 )
 
 METRICS_FILE, COMPLETIONS_FILE, TENSORBOARD_FOLDER = "metrics.jsonl", "completions.jsonl", "tensorboard"
@@ -75,7 +79,8 @@ class MetricsLog:
         if self._table:
             self._table.show(step, values)
         elif show:
-            shown = [f"{name} {short(value)}" for name, value in values.items() if value and name not in _NOT_IN_LINES]
+            hidden = _NOT_IN_LINES | {name for name in _SHOWN_UNLESS_ZERO if not values.get(name)}
+            shown = [f"{name} {short(value)}" for name, value in values.items() if name not in hidden]
             logger.info("step %5d  %s", step, "  ".join(shown))
 
     def write_completions(self, step: int, completions: Sequence[Mapping[str, Any]]) -> None:
