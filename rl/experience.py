@@ -19,8 +19,9 @@ from rl.policy import Policy
 from rl.problems import Problem
 from rl.questions import Questions, SamplingConfig, check_sampling
 from rl.rewards import Reward, overlong_penalty
-from rl.rollouts import Sampler, prompt_seed
+from rl.rollouts import Sampler, make_sampler, prompt_seed
 from rl.training_run import TrainingRun
+from rl.updates import UpdateConfig
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,23 @@ def check_online(settings: OnlineConfig) -> None:
         raise ConfigError(
             f"overlong_tokens={settings.overlong_tokens}: at least 0 and below max_new_tokens={settings.max_new_tokens}"
         )
+
+
+def update_config(settings: OnlineConfig, *, keep_zero_advantage_rows: bool = False) -> UpdateConfig:
+    """What `update_policy` takes of an entry's settings."""
+    return UpdateConfig(
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        token_budget=settings.micro_batch_tokens,
+        updates_per_step=settings.updates_per_step,
+        max_grad_norm=settings.optim.max_grad_norm,
+        keep_zero_advantage_rows=keep_zero_advantage_rows,
+    )
+
+
+def make_online_sampler(settings: OnlineConfig, policy: Policy) -> Sampler:
+    """The sampler of a run that trains what it samples from; with rollout_lag its weights stand apart."""
+    return make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows, apart=bool(settings.rollout_lag))
 
 
 @dataclass

@@ -33,19 +33,27 @@ from rl.batches import Rollout, lengths, per_token
 from rl.checkpoint import Stateful
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
+from rl.experience import (
+    Collector,
+    OnlineConfig,
+    check_online,
+    completions_to_read,
+    describe,
+    make_online_sampler,
+    update_config,
+)
 from rl.losses import Objective, check_objective, kl_k1
 from rl.policy import Policy, frozen_copy, load_policy
 from rl.questions import encode_questions
 from rl.reward_models import OutcomeReward
 from rl.reward_renewal import RenewalConfig, RewardRenewal
 from rl.rewards import Reward, RuleReward, make_reward
-from rl.rollouts import Sampler, make_sampler
+from rl.rollouts import Sampler
 from rl.samples import Source, read_samples
 from rl.schedule import OptimConfig, make_optimiser
 from rl.settings import launch
 from rl.training_run import TrainingRun
-from rl.updates import UpdateConfig, rollout_logprobs, update_policy
+from rl.updates import rollout_logprobs, update_policy
 
 ADVANTAGES = ("group", "centred", "leave_one_out")
 
@@ -93,16 +101,9 @@ def main(settings: GrpoConfig) -> None:
         states["reward_model"] = renewal
     inputs = [settings.model, settings.reward_model, *settings.problems.split(",")]
     run = TrainingRun(settings, world, inputs=inputs, states=states)
-    sampler = make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows, apart=bool(settings.rollout_lag))
+    sampler = make_online_sampler(settings, policy)
     collector = Collector(settings, run, questions, sampler=sampler, reward=reward)
-    update_config = UpdateConfig(
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-        token_budget=settings.micro_batch_tokens,
-        updates_per_step=settings.updates_per_step,
-        max_grad_norm=settings.optim.max_grad_norm,
-        keep_zero_advantage_rows=settings.keep_zero_advantage_rows,
-    )
+    config = update_config(settings, keep_zero_advantage_rows=settings.keep_zero_advantage_rows)
     policy.model.eval()  # dropout would make the probability ratio noise; gradients flow all the same
     while run.goes_on:
         renewed: dict[str, float] = {}
@@ -130,7 +131,7 @@ def main(settings: GrpoConfig) -> None:
                 rollouts,
                 advantages=advantages,
                 objective=settings.objective,
-                config=update_config,
+                config=config,
                 optimiser=optimiser,
                 lr=run.lr,
                 world=world,

@@ -23,18 +23,25 @@ from rl.advantages import gae, token_rewards
 from rl.batches import Rollout, lengths, loss_weights, micro_batches
 from rl.distributed import World
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
+from rl.experience import (
+    Collector,
+    OnlineConfig,
+    check_online,
+    completions_to_read,
+    describe,
+    make_online_sampler,
+    update_config,
+)
 from rl.heads import ValueModel, load_value_model, token_values
 from rl.losses import Objective, check_objective, kl_k1, value_loss
 from rl.policy import Policy, frozen_copy, load_policy
 from rl.questions import encode_questions
 from rl.reward_models import check_tokenizer
 from rl.rewards import make_reward
-from rl.rollouts import make_sampler
 from rl.schedule import OptimConfig, check_optim, learning_rate, make_optimiser, optimiser_step
 from rl.settings import launch
 from rl.training_run import TrainingRun
-from rl.updates import UpdateConfig, rollout_logprobs, update_policy
+from rl.updates import rollout_logprobs, update_policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,7 @@ def main(settings: PpoConfig) -> None:
             "critic_optimiser": critic_optimiser,
         },
     )
-    sampler = make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows, apart=bool(settings.rollout_lag))
+    sampler = make_online_sampler(settings, policy)
     collector = Collector(settings, run, questions, sampler=sampler, reward=make_reward(settings, device=world.device))
     policy.model.eval()  # dropout would make the probability ratio noise; gradients flow all the same
     critic.model.eval()
@@ -126,13 +133,7 @@ def main(settings: PpoConfig) -> None:
                     rows,
                     advantages=advantages,
                     objective=settings.objective,
-                    config=UpdateConfig(
-                        temperature=settings.temperature,
-                        max_new_tokens=settings.max_new_tokens,
-                        token_budget=settings.micro_batch_tokens,
-                        updates_per_step=settings.updates_per_step,
-                        max_grad_norm=settings.optim.max_grad_norm,
-                    ),
+                    config=update_config(settings),
                     optimiser=optimiser,
                     lr=policy_rate(run.step, settings),
                     world=world,

@@ -21,7 +21,15 @@ import torch
 from rl import distributed
 from rl.batches import indices_of_step, lengths, per_token, sequence_weights
 from rl.errors import ConfigError
-from rl.experience import Collector, OnlineConfig, check_online, completions_to_read, describe
+from rl.experience import (
+    Collector,
+    OnlineConfig,
+    check_online,
+    completions_to_read,
+    describe,
+    make_online_sampler,
+    update_config,
+)
 from rl.losses import Objective
 from rl.policy import Policy, accumulate_nll, load_policy
 from rl.questions import Questions, encode_questions
@@ -31,7 +39,7 @@ from rl.samples import Sample, SampleFile, Source, collect_attempts, made_by
 from rl.schedule import OptimConfig, make_optimiser, optimiser_step
 from rl.settings import launch
 from rl.training_run import TrainingRun
-from rl.updates import UpdateConfig, update_policy
+from rl.updates import update_policy
 from rl.verifier import Verifier
 
 logger = logging.getLogger(__name__)
@@ -87,15 +95,9 @@ def learn_online(
     reward = RuleReward(
         boxed_only=settings.boxed_only, timeout_s=settings.grade_timeout_s, num_workers=settings.num_graders
     )
-    sampler = make_sampler(settings.sampler, policy, max_rows=settings.rollout_rows, apart=bool(settings.rollout_lag))
+    sampler = make_online_sampler(settings, policy)
     collector = Collector(settings, run, questions, sampler=sampler, reward=reward)
-    config = UpdateConfig(
-        temperature=settings.temperature,
-        max_new_tokens=settings.max_new_tokens,
-        token_budget=settings.micro_batch_tokens,
-        updates_per_step=settings.updates_per_step,
-        max_grad_norm=settings.optim.max_grad_norm,
-    )
+    config = update_config(settings)
     while run.goes_on:
         experience = collector.collect(policy)
         rollouts = experience.rollouts
