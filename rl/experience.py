@@ -20,6 +20,7 @@ from rl.problems import Problem
 from rl.questions import Questions, SamplingConfig, check_sampling
 from rl.rewards import Reward, overlong_penalty
 from rl.rollouts import Sampler, make_sampler, prompt_seed
+from rl.schedule import OptimConfig
 from rl.training_run import TrainingRun
 from rl.updates import UpdateConfig
 
@@ -41,6 +42,11 @@ class OnlineConfig(SamplingConfig):
     """The last tokens before max_new_tokens over which the reward falls by up to 1 (DAPO's overlong shaping)."""
     updates_per_step: int = 1
     """Optimiser updates on each step's rollouts, mu in Algorithm 1 (the paper: a single one)."""
+    num_steps: int = 250
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
+    )
+    """Optimiser and schedule of the policy (the paper's GRPO: learning rate 1e-6 at 7B)."""
     save_every: int = 50
 
 

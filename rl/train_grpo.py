@@ -50,7 +50,7 @@ from rl.reward_renewal import RenewalConfig, RewardRenewal
 from rl.rewards import Reward, RuleReward, make_reward
 from rl.rollouts import Sampler
 from rl.samples import Source, read_samples
-from rl.schedule import OptimConfig, make_optimiser
+from rl.schedule import make_optimiser
 from rl.settings import launch
 from rl.training_run import TrainingRun
 from rl.updates import rollout_logprobs, update_policy
@@ -77,11 +77,6 @@ class GrpoConfig(OnlineConfig):
     """How the reward model goes on training between iterations."""
     keep_zero_advantage_rows: bool = False
     """With a KL term, train rows of zero advantage for it, as Eq. 3 has it to the letter; costs time."""
-    num_steps: int = 250
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
-    )
-    """Optimiser and schedule (the paper: learning rate 1e-6 at 7B)."""
     out_dir: str = "models/grpo"
 
 

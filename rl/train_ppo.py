@@ -70,11 +70,6 @@ class PpoConfig(OnlineConfig):
     """rule, outcome (a reward model, see rl/train_reward.py), or random (a control)."""
     reward_model: str = ""
     """Folder of the reward model, where `reward` is outcome."""
-    num_steps: int = 250
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
-    )
-    """Optimiser and schedule of the policy."""
     out_dir: str = "models/ppo"
 
 

@@ -13,7 +13,7 @@ Left out of the paper: mixing the SFT set into the samples.
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -36,7 +36,7 @@ from rl.questions import Questions, encode_questions
 from rl.rewards import RuleReward
 from rl.rollouts import make_sampler
 from rl.samples import Sample, SampleFile, Source, collect_attempts, made_by
-from rl.schedule import OptimConfig, make_optimiser, optimiser_step
+from rl.schedule import make_optimiser, optimiser_step
 from rl.settings import launch
 from rl.training_run import TrainingRun
 from rl.updates import update_policy
@@ -53,11 +53,6 @@ class RftConfig(OnlineConfig):
     """true: every step samples from the model as it is; false: the starting model samples every problem once."""
     batch_size: int = 64
     """Offline: right samples an optimiser step, over all ranks."""
-    num_steps: int = 250
-    optim: OptimConfig = field(
-        default_factory=lambda: OptimConfig(lr=3e-4, schedule="cosine", warmup_steps=5, beta2=0.99, weight_decay=0.0)
-    )
-    """Optimiser and schedule (not stated in the paper for RFT)."""
     out_dir: str = "models/rft"
 
 
