@@ -120,17 +120,18 @@ def main(settings: PpoConfig) -> None:
                 lr=learning_rate(run.step, settings.critic_optim, num_steps=settings.num_steps),
                 world=world,
             )
-        updated: dict[str, float] = {}
+        updated = {"lr": 0.0}  # while the critic alone learns
         if run.step >= settings.critic_warmup_steps:
+            lr = policy_rate(run.step, settings)
             with run.phase("update"):
-                updated = update_policy(
+                updated = {"lr": lr} | update_policy(
                     policy,
                     rows,
                     advantages=advantages,
                     objective=settings.objective,
                     config=update_config(settings),
                     optimiser=optimiser,
-                    lr=policy_rate(run.step, settings),
+                    lr=lr,
                     world=world,
                 )
         # the KL is part of the reward: its mean under the samples replaces the loss term's, which there is none of

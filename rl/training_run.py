@@ -119,6 +119,7 @@ class TrainingRun:
     ) -> None:
         """Counts the step and writes its metrics; when it is time, `completions` to look at, and the checkpoint.
 
+        The metrics hold the run's learning rate unless `values` has one.
         The checkpoint holds what `cursor` returns. All ranks call this together.
         """
         lr = self.lr
@@ -126,7 +127,7 @@ class TrainingRun:
         seconds = {f"{name}_s": spent for name, spent in self._seconds.items()}
         self._seconds = {}
         shown = self.step % self.settings.log_every == 0 or self.step == self.settings.num_steps
-        self._metrics.write(self.step, {**values, "lr": lr, **seconds}, show=shown)
+        self._metrics.write(self.step, {"lr": lr, **values, **seconds}, show=shown)
         if shown and self.world.is_main:
             self._metrics.write_completions(self.step, completions())
         if self.step % self.settings.save_every == 0 or self.step == self.end:

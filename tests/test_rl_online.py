@@ -175,7 +175,9 @@ def test_the_critic_warms_up_before_the_policy_moves(inputs: dict[str, str], tmp
     settings = PpoConfig(**inputs, **SMALL, critic_warmup_steps=4, out_dir=str(tmp_path))
     train_ppo.main(settings)
     assert same_weights(weights(tmp_path), load_file(Path(inputs["model"]) / "model.safetensors"))
-    losses = [line["value_loss"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["lr"] for line in lines] == [0.0] * 4
+    losses = [line["value_loss"] for line in lines]
     assert losses[-1] < losses[0]
 
 
