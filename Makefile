@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(if $(JAVA_HOME),$(JAVA_HOME)/bin:)$(PATH)
 # More threads than cores spin against each other; tests and demo run one process a core.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup setup-vllm demo test test-slow lint bench clean
+.PHONY: setup setup-vllm demo pack test test-slow lint bench clean
 
 setup: $(VENV)/.done  ## .venv with the locked packages, and a Java where none is found
 
@@ -34,6 +34,9 @@ $(VLLM_VENV)/.done: requirements-vllm.lock
 demo: setup  ## mini web -> mined corpus -> base, SFT, GRPO models -> one table; about 8 minutes on 2 cores
 	bash pipelines/demo.sh
 
+pack: setup  ## dist/motherlode.zip: the project for the workers of a Spark cluster
+	$(PY) pipelines/pack.py
+
 test: setup  ## the whole suite but the slow tests; browser tests in Debian's chromium
 	bash pipelines/setup_browser.sh
 	$(PY) -m pytest -q -m "not slow and not gpu" tests
@@ -51,4 +54,4 @@ bench: setup  ## side by side with the peers; JSON with BENCH_ARGS=--json
 	@for file in tests/bench/*.py; do echo "== $$file"; $(PY) $$file $(BENCH_ARGS) || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) .java .bench-peers build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) .java .bench-peers build dist *.egg-info

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mining import compiled
 from mining.errors import ConfigError, ShardError
 
 MATH = "math"
@@ -64,8 +66,14 @@ def fasttext_line(text: str, *, max_chars: int = 6000) -> str:
     analyser cuts them), every number becomes its length in digits (<d2>): their values would be memorised. Formula
     delimiters go, so that a seed of LaTeX sources and pages with `$..$` meet on the formulas themselves.
     """
+    lower = text[:max_chars].lower()
+    return compiled.characters.line(lower) if compiled.characters else line_in_python(lower)
+
+
+def line_in_python(lower: str) -> str:
+    """The tokens of a text in lower case, joined by spaces: the rules of `fasttext_line`."""
     tokens: list[str] = []
-    for token in _TOKEN.findall(_DELIMITERS.sub(" ", text[:max_chars].lower())):
+    for token in _TOKEN.findall(_DELIMITERS.sub(" ", lower)):
         if token.isdecimal():
             tokens.append(f"<d{min(len(token), 5)}>")
         elif len(token) > 2 and "\u3400" <= token[0] <= "\u9fff":
@@ -154,6 +162,12 @@ class Classifier:
             raise ConfigError(f"{model_path}: labels {labels}, expected {MATH!r} and {OTHER!r}")
         output = self._model.get_output_matrix()  # (2, dim)
         self._direction = (output[labels.index(MATH)] - output[labels.index(OTHER)]).astype(np.float64)  # (dim,)
+        args = self._model.f.getArgs()
+        self._rows: tuple[Any, int, int, np.ndarray] | None = None
+        # Parts of words have vectors of their own in models that somebody else trained with them: those are fastText's.
+        if compiled.hidden and args.maxn == 0 and not self._model.is_quantized():
+            matrix = np.array(self._model.f.getInputMatrix(), copy=False)  # (words + buckets, dim), the model's memory
+            self._rows = compiled.hidden.vocabulary(self._model.words), args.wordNgrams, args.bucket, matrix
 
     def score(self, line: str) -> float:
         """Logit of P(math) of one line from `fasttext_line`; 0 says nothing is known of any of its words.
@@ -161,7 +175,17 @@ class Classifier:
         For a supervised model the sentence vector is the hidden layer, so the two softmax logits differ by exactly
         this; `predict` adds 1e-5 to probabilities and ends at +-11.5, where a crawl's best pages all tie.
         """
-        return float(self._direction @ self._model.get_sentence_vector(line).astype(np.float64))
+        return float(self._direction @ self.hidden(line).astype(np.float64))
+
+    def hidden(self, line: str) -> np.ndarray:
+        """The hidden layer for one line, (dim,) of float32: the mean of the vectors of its words and their n-grams."""
+        if self._rows is None or "\n" in line:  # fastText refuses several lines
+            return self._model.get_sentence_vector(line)
+        assert compiled.hidden
+        out = np.empty(self._direction.shape, dtype=np.float32)
+        vocabulary, longest, buckets, matrix = self._rows
+        compiled.hidden.fill(vocabulary, line, longest, buckets, matrix, out)
+        return out
 
 
 @lru_cache(maxsize=2)

@@ -110,6 +110,11 @@ class MineConfig:
     """The engine."""
 
 
+def mine_part(cfg: MineConfig) -> MineConfig:
+    """The settings that mine.py knows of an entry's config that has more: what the manifest keeps."""
+    return MineConfig(**{item.name: getattr(cfg, item.name) for item in dataclasses.fields(MineConfig)})
+
+
 def stage_names(cfg: MineConfig) -> list[str]:
     """The wanted stages in running order; ConfigError for a name that is none."""
     wanted = [name.strip() for name in cfg.stages.split(",") if name.strip()]

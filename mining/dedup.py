@@ -56,7 +56,8 @@ def _index(pages: Path, keys: Path, cfg: MinHashConfig, num_workers: int) -> Non
     files = sorted(pages.glob("*.parquet"))
     groups = [(file, group) for file in files for group in range(pq.read_metadata(file).num_row_groups)]
     tasks = [(file, group, keys / f"part-{number:05d}.parquet", cfg) for number, (file, group) in enumerate(groups)]
-    num_workers = min(num_workers, len(tasks))
+    # They run where the driver does: the cores of a cluster are elsewhere.
+    num_workers = min(num_workers, len(tasks), os.cpu_count() or 1)
     if num_workers <= 1:
         for task in tasks:
             _index_group(*task)

@@ -18,7 +18,8 @@ DUPLICATES_SCHEMA = pa.schema(
 )
 MAX_ROUNDS = 20
 """Pages that are still chained to one another after so many rounds of choosing stay."""
-_ALL_PAIRS_UP_TO = 12
+ALL_PAIRS_UP_TO = 12
+"""Pages of a band of which every two are compared."""
 _MIN_NUMBERS = 8
 """Shingles around numbers that a pair must have before they are compared by themselves: dates and counters differ."""
 _PAIRS_A_BLOCK = 1000
@@ -37,11 +38,11 @@ def band_pairs(bands: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.nda
     start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
     place = np.arange(len(bands)) - start
     left, right = [], []
-    for gap in range(1, _ALL_PAIRS_UP_TO):
-        later = np.flatnonzero((place >= gap) & ((size <= _ALL_PAIRS_UP_TO) | (gap == 1)))
+    for gap in range(1, ALL_PAIRS_UP_TO):
+        later = np.flatnonzero((place >= gap) & ((size <= ALL_PAIRS_UP_TO) | (gap == 1)))
         left.append(nodes[later - gap])
         right.append(nodes[later])
-    others = np.flatnonzero((size > _ALL_PAIRS_UP_TO) & (place > 1))
+    others = np.flatnonzero((size > ALL_PAIRS_UP_TO) & (place > 1))
     left.append(nodes[start[others]])
     right.append(nodes[others])
     return np.concatenate(left), np.concatenate(right)

@@ -4,11 +4,12 @@ import hashlib
 import re
 from base64 import b32encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import xxhash
 
+from mining.crawl.pointers import Pointer, with_pointer
 from mining.errors import RecordError
 from mining.html.charset import decode
 from mining.html.extract import ExtractConfig, extract
@@ -51,24 +52,37 @@ class Dropped:
 
 
 def read_pages(
-    uri: str, *, warc_file: str, crawl: str, cfg: IngestConfig, others: Counter[str] | None = None
+    uri: str,
+    *,
+    warc_file: str,
+    crawl: str,
+    cfg: IngestConfig,
+    others: Counter[str] | None = None,
+    pointers: Mapping[int, Pointer] | None = None,
 ) -> Iterator[Page | Dropped]:
     """Every response of a WARC file as a Page or as Dropped, in the file's order.
 
     A page that a limit left without markup is followed by a Dropped `guarded:<limit>`, so that it is counted. Records
     that are no responses are counted by type in `others`. A record that crashes the code is dropped as `crash:<Type>`
     with the message as its detail.
+
+    pointers: by offset in this file, where its records were fetched one by one (`mining.crawl.pointers`): rows get the
+    crawl, file, offset and length of the original, and with them the original's page_id.
     """
     for raw in read_responses(uri, max_payload_bytes=cfg.max_payload_bytes, others=others):
+        file, of_crawl = warc_file, crawl
+        pointer = pointers.get(raw.warc_offset) if pointers else None
+        if pointer:
+            raw, file, of_crawl = with_pointer(raw, pointer), pointer.warc_file, pointer.crawl
         try:
-            page, guard = page_from(raw, warc_file=warc_file, crawl=crawl, cfg=cfg)
+            page, guard = page_from(raw, warc_file=file, crawl=of_crawl, cfg=cfg)
             yield page
             if guard:
-                yield _dropped(raw, f"guarded:{guard}", "kept as text without markup", warc_file)
+                yield _dropped(raw, f"guarded:{guard}", "kept as text without markup", file)
         except RecordError as error:
-            yield _dropped(raw, error.reason, error.detail, warc_file)
+            yield _dropped(raw, error.reason, error.detail, file)
         except Exception as error:  # the record loop: one bad page must not cost the file
-            yield _dropped(raw, f"crash:{type(error).__name__}", str(error)[:300], warc_file)
+            yield _dropped(raw, f"crash:{type(error).__name__}", str(error)[:300], file)
 
 
 def page_from(raw: RawRecord, *, warc_file: str, crawl: str, cfg: IngestConfig) -> tuple[Page, str]:

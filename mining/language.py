@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from mining import compiled
 from mining.page import KEEP, Verdict
 
 _PREFIX_CHARS = 2_000
@@ -46,13 +47,14 @@ _SCRIPTS = (
     ("km", re.compile("[\u1780-\u17ff]")), ("lo", re.compile("[\u0e80-\u0eff]")),
     ("my", re.compile("[\u1000-\u109f]")),
 )  # fmt: skip
-_ENGLISH = frozenset((
+ENGLISH = frozenset((
     "the", "of", "and", "to", "is", "in", "that", "for", "we", "this", "with", "are", "it", "as", "be", "on", "by",
     "an", "from", "which", "you", "can", "or", "if", "at", "have", "not", "was", "will", "has", "its", "then", "there",
     "each", "all", "these", "where", "when", "how", "what", "your", "but", "they", "he", "his", "about", "more", "one",
     "into", "our", "i", "a", "so", "let", "do", "than", "any", "some", "their", "only", "no", "been", "using", "use",
 ))  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
+LONGEST_ENGLISH = max(map(len, ENGLISH))
 _MIN_LETTERS = 20
 # Model codes without a two-letter code of their own, or dialects that the corpus counts with their language.
 _FOLD = {"wuu": "zh", "yue": "zh", "lzh": "zh", "pcm": "en", "sco": "en", "zxx": "und", "nb": "no", "nn": "no"}
@@ -60,11 +62,12 @@ _FOLD = {"wuu": "zh", "yue": "zh", "lzh": "zh", "pcm": "en", "sco": "en", "zxx":
 
 def identify(text: str) -> tuple[str, float]:
     """ISO 639-1 code, or `und`, of the text's main language, and the share or probability behind it in 0..1."""
-    prose = _NOT_PROSE.sub(" ", text[:_PREFIX_CHARS])
-    num_letters = len(_LETTERS.findall(prose))
+    fast = compiled.characters
+    text = text[:_PREFIX_CHARS]
+    prose = fast.prose(text) if fast else prose_in_python(text)
+    num_letters, num_han, num_kana, num_hangul, *others = fast.scripts(prose) if fast else scripts_in_python(prose)
     if prose.isascii():
         return _alphabetic(prose, num_letters)
-    num_han, num_kana, num_hangul = (len(script.findall(prose)) for script in (_HAN, _KANA, _HANGUL))
     num_cjk = num_han + num_kana + num_hangul
     # A Chinese character carries about a word: three letters of Latin weigh as much.
     if 3 * num_cjk > num_letters - num_cjk and num_cjk >= 6:
@@ -74,10 +77,29 @@ def identify(text: str) -> tuple[str, float]:
         if num_kana > 0.1 * num_cjk:
             return "ja", share
         return "zh", share
-    for language, script in _SCRIPTS:
-        if len(script.findall(prose)) > 0.5 * num_letters >= 4:
+    for (language, _), number in zip(_SCRIPTS, others, strict=True):
+        if number > 0.5 * num_letters >= 4:
             return language, 1.0
     return _alphabetic(prose, num_letters)
+
+
+def prose_in_python(text: str) -> str:
+    """The text with a space for each formula, address, number and piece of code."""
+    return _NOT_PROSE.sub(" ", text)
+
+
+def scripts_in_python(text: str) -> tuple[int, ...]:
+    """How many letters a text has, how many characters of Han, kana and hangul, and of each of _SCRIPTS."""
+    if text.isascii():
+        return len(_LETTERS.findall(text)), *[0] * (3 + len(_SCRIPTS))
+    patterns = (_LETTERS, _HAN, _KANA, _HANGUL, *(script for _, script in _SCRIPTS))
+    return tuple(len(pattern.findall(text)) for pattern in patterns)
+
+
+def count_words_in_python(lower: str) -> tuple[int, int]:
+    """How many words a text in lower case has, and how many of them are function words of English."""
+    words = _WORD.findall(lower)
+    return len(words), sum(word in ENGLISH for word in words)
 
 
 def language_gate(language: str, score: float, cfg: LanguageConfig) -> Verdict:
@@ -93,10 +115,11 @@ def _alphabetic(prose: str, num_letters: int) -> tuple[str, float]:
     """Language of a text in a shared alphabet: English by its function words, the rest by the model."""
     if num_letters < _MIN_LETTERS:
         return "und", 0.0
-    words = _WORD.findall(prose.lower())
-    share = sum(word in _ENGLISH for word in words) / max(len(words), 1)
+    lower, fast = prose.lower(), compiled.characters
+    num_words, num_english = fast.count_words(lower, ENGLISH, LONGEST_ENGLISH) if fast else count_words_in_python(lower)
+    share = num_english / max(num_words, 1)
     # Running English has 35-45% of these words, other languages in Latin script under 15% (a, i, in, was, on, or ...).
-    if len(words) >= 12 and share >= 0.25:
+    if num_words >= 12 and share >= 0.25:
         return "en", min(1.0, 0.6 + share)
     language, score = _model().classify(prose.strip()[:_MODEL_CHARS])
     language = _FOLD.get(language, language)

@@ -19,7 +19,7 @@ from mining.errors import ConfigError
 from mining.inputs import InputFile
 from mining.prefixes import Label, read_labels
 from mining.shards import ingest_hash
-from mining.store import Store, digest
+from mining.store import Addition, Store, digest, read_manifest
 
 SECTIONS = {
     "ingest": ("ingest",),
@@ -79,7 +79,7 @@ class Lineage:
         known: its labels and audits, where they are read already: people may change the files at any time.
         """
         cfg = self.cfg
-        base = self.done("dedup")
+        base = self.pages(number)
         last = self.store.stage(f"round-{number - 1:02d}") or {}
         before: dict[str, str] = last.get("steps", {}) if number > 1 else {}
         known_labels, audits = known or (self.labels(number), self.audits(number))
@@ -102,6 +102,15 @@ class Lineage:
         prefixes = digest([domains, cfg.prefixes])
         label = digest([prefixes, cfg.labels, wanted if cfg.labels.annotator == "hosts" else [], labels])
         return dict(zip(STEPS, (seed, train, score, collect, domains, prefixes, label), strict=True))
+
+    def pages(self, number: int) -> str:
+        """The hash of the pages that a round sees: the run's, and those added before the round."""
+        added = [read_manifest(one.path)["stages"]["dedup"]["inputs_hash"] for one in self.additions(number)]
+        return digest([self.done("dedup"), added]) if added else self.done("dedup")
+
+    def additions(self, number: int) -> list[Addition]:
+        """What was added to the run before a round."""
+        return [one for one in self.store.additions() if one.after_round < number]
 
     def labels(self, number: int) -> list[Label]:
         """The labels that a round learns from: those known when it began, for one that is not done those known now.

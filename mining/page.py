@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from mining import compiled
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -105,5 +107,10 @@ def estimate_tokens(text: str) -> int:
 
     A fixed rule, not a tokenizer: the budget needs the same measure in every round, crawl and machine.
     """
-    num_cjk = len(_CJK.findall(text))
+    num_cjk = compiled.characters.count_cjk(text) if compiled.characters else count_cjk_in_python(text)
     return num_cjk + (len(text) - num_cjk + 3) // 4
+
+
+def count_cjk_in_python(text: str) -> int:
+    """Ideographs, kana and hangul syllables."""
+    return len(_CJK.findall(text))

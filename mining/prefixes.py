@@ -10,7 +10,8 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import fsum, log
+from decimal import ROUND_HALF_UP, Decimal
+from math import log
 from typing import NamedTuple
 
 from mining.domains import wilson_lower
@@ -21,6 +22,8 @@ LABELS = ("math", "not_math")
 SYNONYMS = {"in": "math", "out": "not_math"}
 """What people may write in labels.csv and audits.csv where the subject is not mathematics; tables hold LABELS."""
 _COLUMNS = ("prefix", "label", "annotator", "labelled_at", "note")
+SCORE_DIGITS = 15
+_SCORE_UNIT = Decimal(1).scaleb(-SCORE_DIGITS)
 
 # Years, ids, page numbers, dates, hashes: such folders name items, not sections, and a prefix of one covers nothing
 # in the next crawl. `18.06` and `stat3202` are courses and stay.
@@ -79,11 +82,16 @@ class PrefixProposal:
     """Whether the prefix looks like mathematics; other rows are there to be labelled not_math."""
 
 
-class _Row(NamedTuple):
-    url: str
-    collected: bool
-    score: float
-    n_tokens: int
+class Section(NamedTuple):
+    """The pages of a host that lie under the very same prefixes: all that the choice of rows looks at."""
+
+    prefixes: tuple[str, ...]
+    """Those of `section_prefixes`, the host's first."""
+    pages: int
+    collected: int
+    score_sum: Decimal
+    """Of scores with SCORE_DIGITS digits after the point: decimals add up to the same in any order."""
+    uncollected_tokens: int
 
 
 @dataclass(slots=True)
@@ -104,15 +112,31 @@ def section_prefixes(url: str, max_depth: int = 4) -> list[str]:
     return prefixes
 
 
-def _trie(rows: Sequence[_Row], cfg: PrefixConfig) -> dict[str, _Node]:
+def sections_of(rows: Iterable[tuple[str, bool, float, int]], cfg: PrefixConfig) -> list[Section]:
+    """The sections of one host by their prefixes; rows: (url, collected, score, n_tokens) of every page of it."""
+    found: dict[tuple[str, ...], Section] = {}
+    for url, collected, score, n_tokens in rows:
+        prefixes = tuple(section_prefixes(url, cfg.max_depth))
+        before = found.get(prefixes) or Section(prefixes, 0, 0, Decimal(0), 0)
+        found[prefixes] = Section(
+            prefixes,
+            before.pages + 1,
+            before.collected + collected,
+            before.score_sum + Decimal(repr(score)).quantize(_SCORE_UNIT, ROUND_HALF_UP),
+            before.uncollected_tokens + (0 if collected else n_tokens),
+        )
+    return [found[prefixes] for prefixes in sorted(found)]
+
+
+def _trie(sections: Iterable[Section], cfg: PrefixConfig) -> dict[str, _Node]:
     """Every prefix that governs enough pages, without those that have the very pages of a longer one."""
     nodes: dict[str, _Node] = {}
-    for row in rows:
+    for section in sections:
         above = None
-        for prefix in section_prefixes(row.url, cfg.max_depth):
+        for prefix in section.prefixes:
             node = nodes.setdefault(prefix, _Node(above))
-            node.pages += 1
-            node.collected += row.collected
+            node.pages += section.pages
+            node.collected += section.collected
             above = prefix
     same_as_child = {
         node.parent for node in nodes.values() if node.parent is not None and nodes[node.parent].pages == node.pages
@@ -184,37 +208,37 @@ def _choose(nodes: dict[str, _Node], cfg: PrefixConfig) -> set[str]:
     return chosen
 
 
-def propose(rows: Iterable[tuple[str, bool, float, int]], cfg: PrefixConfig) -> list[PrefixProposal]:
+def propose(sections: Iterable[Section], cfg: PrefixConfig) -> list[PrefixProposal]:
     """The rows that part one host's pages: proposed ones first, then by what they would add, then by prefix.
 
-    rows: (url, collected, score, n_tokens) of every page of the host. The order of the rows does not matter.
-    Folders that are dates, ids or page numbers are not descended into, so a blog by dates is one row.
+    sections: all of the host, in any order. Folders that are dates, ids or page numbers are not descended into, so a
+    blog by dates is one row.
     """
-    pages = sorted(_Row(*row) for row in rows)
-    nodes = _trie(pages, cfg)
+    found = list(sections)
+    nodes = _trie(found, cfg)
     chosen = _choose(nodes, cfg) if nodes else set()
-    members: dict[str, list[_Row]] = {}
-    for page in pages:
-        ruling = [prefix for prefix in section_prefixes(page.url, cfg.max_depth) if prefix in chosen]
+    members: dict[str, list[Section]] = {}
+    for section in found:
+        ruling = [prefix for prefix in section.prefixes if prefix in chosen]
         # A root that gave way to its only child has no page of its own.
-        members.setdefault(ruling[-1], []).append(page)
+        members.setdefault(ruling[-1], []).append(section)
     proposals = [_proposal(prefix, group, cfg) for prefix, group in members.items()]
     return sorted(proposals, key=lambda p: (not p.proposed, -p.uncollected_tokens, p.prefix))
 
 
-def _proposal(prefix: str, group: list[_Row], cfg: PrefixConfig) -> PrefixProposal:
-    collected = sum(page.collected for page in group)
-    bound = wilson_lower(collected, len(group), cfg.z)
+def _proposal(prefix: str, group: Sequence[Section], cfg: PrefixConfig) -> PrefixProposal:
+    pages, collected = sum(one.pages for one in group), sum(one.collected for one in group)
+    bound = wilson_lower(collected, pages, cfg.z)
     return PrefixProposal(
         prefix=prefix,
         depth=prefix.partition("?")[0].count("/") - 1,
-        pages=len(group),
+        pages=pages,
         collected=collected,
-        share=collected / len(group),
+        share=collected / pages,
         bound=bound,
-        mean_score=fsum(page.score for page in group) / len(group),
-        uncollected_tokens=sum(page.n_tokens for page in group if not page.collected),
-        proposed=len(group) >= cfg.min_pages and bound > cfg.min_bound,
+        mean_score=float(sum((one.score_sum for one in group), Decimal(0))) / pages,
+        uncollected_tokens=sum(one.uncollected_tokens for one in group),
+        proposed=pages >= cfg.min_pages and bound > cfg.min_bound,
     )
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from mining.crawl.pointers import pointers_path, read_pointers
 from mining.errors import ConfigError, ShardError
 from mining.ingest import Dropped, IngestConfig, read_pages
 from mining.inputs import InputFile, crawl_of, provenance_names
@@ -162,15 +163,23 @@ class Ingest:
 
 
 def ingest_hash(files: Sequence[InputFile], cfg: IngestConfig) -> str:
-    """What pages/ depends on: the files found, by name, size and version, and how they are read."""
-    found = sorted([name, *file.facts()] for name, file in zip(provenance_names(files), files, strict=True))
+    """What pages/ depends on: the files found, by name, size and version, and how they are read.
+
+    The pointers beside a local file count with it; those of a remote one are never without it, and not looked up.
+    """
+    found = sorted(
+        [name, *file.facts(), *_pointers_facts(file)] for name, file in zip(provenance_names(files), files, strict=True)
+    )
     return digest([{**dataclasses.asdict(cfg), "warcs": []}, found])
 
 
 def shards_of(files: Sequence[InputFile], cfg: IngestConfig) -> list[Shard]:
-    """The files with the names that provenance keeps."""
-    names = provenance_names(files)
-    return [Shard(file.uri, name, crawl_of(file.uri, cfg.crawl)) for file, name in zip(files, names, strict=True)]
+    """The files with the names that provenance keeps, the largest first.
+
+    A file is read by one task: a gigabyte that began last would be waited for when all the others are done.
+    """
+    named = sorted(zip(files, provenance_names(files), strict=True), key=lambda pair: (-pair[0].size, pair[0].uri))
+    return [Shard(file.uri, name, crawl_of(file.uri, cfg.crawl)) for file, name in named]
 
 
 def _read_into(shard: Shard, cfg: IngestConfig, pages: "_Writer", dropped: "_Writer") -> dict[str, Any]:
@@ -178,7 +187,10 @@ def _read_into(shard: Shard, cfg: IngestConfig, pages: "_Writer", dropped: "_Wri
     tokens = 0
     others = counts["other_records"]
     try:
-        for row in read_pages(shard.uri, warc_file=shard.warc_file, crawl=shard.crawl, cfg=cfg, others=others):
+        places = read_pointers(shard.uri)
+        for row in read_pages(
+            shard.uri, warc_file=shard.warc_file, crawl=shard.crawl, cfg=cfg, others=others, pointers=places
+        ):
             if isinstance(row, Page):
                 pages.add(row)
                 tokens += row.n_tokens
@@ -192,6 +204,12 @@ def _read_into(shard: Shard, cfg: IngestConfig, pages: "_Writer", dropped: "_Wri
         raise ConfigError(f"{shard.uri}: cannot be read ({error})") from None
     by_name = {name: dict(sorted(one.items())) for name, one in counts.items()}
     return {"warc_file": shard.warc_file, "pages": pages.rows, "tokens": tokens, **by_name}
+
+
+def _pointers_facts(file: InputFile) -> list[str]:
+    """The version of the pointers beside a local WARC file; nothing where there are none."""
+    path = Path(pointers_path(file.uri))
+    return [str(path.stat().st_mtime_ns)] if "://" not in file.uri and path.exists() else []
 
 
 def _error_of(path: Path, shard: Shard) -> str:

@@ -26,6 +26,20 @@ from mining.errors import ConfigError, StoreError
 MANIFEST_VERSION = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Addition:
+    """Pages brought into a run after one of its rounds (pipelines/refetch.py).
+
+    They lie in a run directory of their own below the run, made with the run's settings and deduplicated against it
+    and the additions before, so that nothing of the run is made again for them.
+    """
+
+    number: int
+    path: Path
+    after_round: int
+    """The rounds after this one see the pages."""
+
+
 def digest(value: Any) -> str:
     """16 hex digits that are equal for equal JSON-able values (dataclasses included)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -190,6 +204,28 @@ class Store:
     def round_dir(self, number: int) -> Path:
         """rounds/01 and so on."""
         return self.path / "rounds" / f"{number:02d}"
+
+    def addition_dir(self, number: int) -> Path:
+        """additions/01 and so on."""
+        return self.path / "additions" / f"{number:02d}"
+
+    def additions(self) -> list[Addition]:
+        """What was added to the run, in order."""
+        entries = self.manifest.get("additions", [])
+        return [Addition(one["number"], self.addition_dir(one["number"]), one["after_round"]) for one in entries]
+
+    def add(self, addition: Addition, **facts: Any) -> None:
+        """Enter an addition, or its new facts, in the manifest."""
+        entries = [one for one in self.manifest.get("additions", []) if one["number"] != addition.number]
+        entries.append({"number": addition.number, "after_round": addition.after_round, **facts})
+        self.manifest["additions"] = sorted(entries, key=lambda one: one["number"])
+        self._save()
+
+    def move_additions(self, after_round: int) -> None:
+        """Let what was added after a later round than this come in after this one: the loop ends here by now."""
+        for entry in self.manifest.get("additions", []):
+            entry["after_round"] = min(entry["after_round"], after_round)
+        self._save()
 
     def _save(self) -> None:
         try:

@@ -18,7 +18,7 @@ import dataclasses
 import logging
 import sys
 
-from mining.config import load_config
+from mining.config import load_config, mine_part
 from mining.errors import ConfigError, exit_code
 from mining.inputs import find_files
 from mining.lineage import Inputs, Lineage, check_changes
@@ -29,21 +29,21 @@ from mining.store import Store
 def run() -> None:
     """Ingest, or print the plan; every input is looked up before any work starts."""
     try:
-        from mining import trove
+        from mining.trove import executors, ingest
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error}: datatrove is not installed; pip install 'motherlode[datatrove]'") from None
-    cfg = load_config(config_class=trove.ExtractConfig)
+    cfg = load_config(config_class=ingest.ExtractConfig)
     if not cfg.ingest.warcs:
         raise ConfigError("ingest.warcs is empty: name WARC files, for example --ingest.warcs '[web/*.warc.gz]'")
     warcs = find_files(cfg.ingest.warcs, data_dir=cfg.data_dir, field="ingest.warcs")
     shards = shards_of(warcs, cfg.ingest)
     store = Store(cfg.run_dir)
-    mining = dataclasses.replace(trove.mine_config(cfg), stages="ingest", run_dir=str(store.path))
+    mining = dataclasses.replace(mine_part(cfg), stages="ingest", run_dir=str(store.path))
     lineage = Lineage(store, mining, Inputs(warcs, [], [], [], [], []))
     if cfg.dry_run:
-        print(trove.plan(cfg, lineage, shards))
+        print(executors.plan(cfg, ingest.work_of(cfg, lineage, shards), ingest.headline(lineage, shards)))
         return
-    trove.check(cfg)
+    executors.check(cfg)
     store.open()
     with store.locked():
         check_changes(lineage)
@@ -52,15 +52,17 @@ def run() -> None:
             print(f"ingest: done before, skipped: {store.path}")
             return
         store.forget(["ingest"])
-        store.start(dataclasses.asdict(trove.mine_config(cfg)))
-        left = trove.prepare(cfg, lineage, shards)
-        if not left or cfg.executor != "slurm":
-            if left:
-                trove.read_here(cfg, lineage, shards)
-            facts = trove.finish(lineage, shards)
+        store.start(dataclasses.asdict(mine_part(cfg)))
+        ingest.stage_of(lineage).prepare(shards)
+        work = ingest.work_of(cfg, lineage, shards)
+        executors.forget_completions(work)
+        if not work.pending or cfg.executor != "slurm":
+            if work.pending:
+                executors.run_here(cfg, work)
+            facts = ingest.finish(lineage, shards)
             print(f"done: {facts['kept']:,} pages of {facts['in_']:,} responses in {store.path}; go on with mine.py")
             return
-    trove.submit(cfg, lineage, shards)
+    executors.submit(cfg, work)
     print(f"submitted; when the jobs are done, {store.path} has pages/ (see squeue; logs in {store.path}/logs)")
 
 

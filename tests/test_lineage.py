@@ -12,7 +12,7 @@ from mining.errors import ConfigError
 from mining.inputs import InputFile, find_files
 from mining.lineage import LABELS_USED, STEPS, Inputs, Lineage, check_changes
 from mining.prefixes import Label, write_labels
-from mining.store import Store, digest
+from mining.store import Addition, Store, digest
 
 WARC = InputFile("/data/web/a.warc.gz", 100, "1")
 SEED = InputFile("/data/seed/positive.jsonl.gz", 10, "1")
@@ -184,3 +184,35 @@ def test_a_stage_that_another_config_made_the_same_is_not_asked_about_again(stor
     store.manifest["stages"]["export"]["state"] = "done"
     assert check_changes(Lineage(store, only_export, INPUTS)) == []
     assert store.manifest["stages"]["round-02"]["config"]["rounds"]["token_budget"] == 0  # what made it stays known
+
+
+def added(store: Store, *, after_round: int, number: int = 1) -> None:
+    """An addition whose dedup stage is done."""
+    addition = Addition(number, store.addition_dir(number), after_round)
+    own = Store(addition.path)
+    own.open()
+    own.finish("dedup", inputs_hash=f"addition {number}", started="now", seconds=1.0)
+    store.add(addition, kept=10)
+
+
+def test_an_addition_changes_the_rounds_after_it_and_no_others(store: Store) -> None:
+    lineage = Lineage(store, BASE, INPUTS)
+    before = {number: lineage.round_steps(number) for number in (1, 2, 3)}
+    added(store, after_round=2)
+    after = {number: lineage.round_steps(number) for number in (1, 2, 3)}
+    assert after[1] == before[1] and after[2] == before[2]
+    assert all(after[3][step] != before[3][step] for step in STEPS)
+    assert check_changes(lineage) == []
+    store.move_additions(1)
+    assert lineage.round_steps(2) != before[2] and lineage.round_steps(1) == before[1]
+
+
+def test_additions_are_kept_in_the_manifest_in_order(store: Store) -> None:
+    added(store, after_round=2, number=2)
+    added(store, after_round=2, number=1)
+    again = Store(store.path)
+    again.open()
+    assert [(one.number, one.path.name, one.after_round) for one in again.additions()] == [(1, "01", 2), (2, "02", 2)]
+    assert Lineage(again, BASE, INPUTS).additions(2) == []
+    again.add(again.additions()[0], kept=11)
+    assert [one.get("kept") for one in again.manifest["additions"]] == [11, 10]

@@ -15,6 +15,7 @@ from mining.prefixes import (
     propose,
     read_labels,
     section_prefixes,
+    sections_of,
     write_labels,
 )
 
@@ -29,7 +30,7 @@ def pages(folder: str, total: int, collected: int, *, tokens: int = 100) -> list
 
 
 def table(rows):
-    return {p.prefix: (p.pages, p.collected, p.proposed) for p in propose(rows, CFG)}
+    return {p.prefix: (p.pages, p.collected, p.proposed) for p in propose(sections_of(rows, CFG), CFG)}
 
 
 def test_pure_folder_is_cut_out_of_a_mixed_host():
@@ -41,7 +42,7 @@ def test_poor_folder_is_cut_out_of_a_good_host_and_labelled_not_math():
     rows = pages("", 40, 30) + pages("notes/", 30, 22) + pages("tags/", 20, 0)
     # notes/ has the share of the root's own pages: no row of its own.
     assert table(rows) == {"ex.org/": (70, 52, True), "ex.org/tags/": (20, 0, False)}
-    labels = labels_of(propose(rows, CFG), annotator="rules", labelled_at="2025-01-01T00:00:00Z")
+    labels = labels_of(propose(sections_of(rows, CFG), CFG), annotator="rules", labelled_at="2025-01-01T00:00:00Z")
     assert [(label.prefix, label.label) for label in labels] == [("ex.org/", "math"), ("ex.org/tags/", "not_math")]
 
 
@@ -64,7 +65,7 @@ def test_site_in_one_folder_is_named_by_that_folder():
 
 
 def test_row_numbers_by_hand():
-    (row,) = propose(pages("", 10, 3, tokens=50), CFG)
+    (row,) = propose(sections_of(pages("", 10, 3, tokens=50), CFG), CFG)
     assert (row.prefix, row.depth, row.share) == ("ex.org/", 0, 0.3)
     assert row.bound == pytest.approx(0.10779, abs=1e-5)
     assert row.mean_score == pytest.approx((3 * 1.0 - 7 * 1.0) / 10)
@@ -73,7 +74,7 @@ def test_row_numbers_by_hand():
 
 def test_rows_part_the_pages_of_the_host():
     rows = pages("a/x/", 17, 9) + pages("a/", 8, 0) + pages("b/", 33, 1) + pages("", 3, 3)
-    found = propose(rows, CFG)
+    found = propose(sections_of(rows, CFG), CFG)
     assert sum(p.pages for p in found) == len(rows)
     assert sum(p.collected for p in found) == 13
 
@@ -82,7 +83,7 @@ def test_order_of_the_pages_does_not_matter():
     rows = pages("a/x/", 17, 9) + pages("a/", 8, 0) + pages("b/", 33, 1)
     shuffled = rows[:]
     random.Random(0).shuffle(shuffled)
-    assert propose(rows, CFG) == propose(shuffled, CFG)
+    assert propose(sections_of(rows, CFG), CFG) == propose(sections_of(shuffled, CFG), CFG)
 
 
 def test_forum_section_is_a_query_prefix():

@@ -1,7 +1,7 @@
 """The `motherlode` command: what a run found, and why.
 
-Exit codes: 0 done; 1 explain found no such page, or doctor found something missing; 2 a wrong argument or a damaged
-run directory, with one line on stderr.
+Exit codes: 0 done; 1 explain found no such page, doctor found something missing, or fetch did not get everything; 2 a
+wrong argument or a damaged run directory, with one line on stderr.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mining.errors import ConfigError, MotherlodeError
-from mining.inspect import classify, console, formats, tables
+from mining.inspect import classify, console, crawl_commands, formats, tables
 from mining.inspect.tables import Run, open_run
 from mining.prefixes import LABELS, SYNONYMS, Label
 from mining.store import now
@@ -190,6 +190,24 @@ def make_parser() -> argparse.ArgumentParser:
         run=False,
     )
     classify.add_options(one)
+
+    one = add(
+        "crawls",
+        "the crawls of Common Crawl, newest first",
+        "motherlode crawls --user_agent 'acme/1.0 (ops@acme.example)'",
+        crawl_commands.crawls,
+        run=False,
+    )
+    crawl_commands.add_crawls_options(one)
+
+    one = add(
+        "fetch",
+        "bring WARC files or single records of Common Crawl here, by sample, prefix, domain or pointer",
+        "",
+        crawl_commands.fetch,
+        run=False,
+    )
+    crawl_commands.add_fetch_options(one)
 
     one = add("doctor", "what this machine has and lacks, with remedies", "motherlode doctor", _doctor, run=False)
     one.add_argument("--run_dir", default=".", metavar="DIR", help="where runs would be written (.)")

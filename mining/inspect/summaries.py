@@ -129,8 +129,10 @@ def jaccard_bars(run: Run) -> tuple[list[float], list[int]]:
 def stages(run: Run) -> list[Row]:
     """The stages in running order: what went in, was kept and dropped, seconds, and what went in a second."""
     found = []
-    for name in [*FIXED_STAGES[:2], *(s for s in run.stages if s not in FIXED_STAGES), *FIXED_STAGES[2:]]:
-        entry = run.stages.get(name)
+    added = {f"addition-{one['number']:02d}": one for one in run.additions}
+    entries = {**run.stages, **added}
+    for name in [*FIXED_STAGES[:2], *added, *(s for s in run.stages if s not in FIXED_STAGES), *FIXED_STAGES[2:]]:
+        entry = entries.get(name)
         if entry:
             seconds, taken = entry.get("seconds"), entry.get("in")
             found.append(

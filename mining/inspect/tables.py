@@ -63,6 +63,8 @@ _COLUMNS_WHEN_ABSENT = {
     "uncollected BIGINT, share DOUBLE, bound DOUBLE, mean_score DOUBLE, uncollected_tokens BIGINT, proposed BOOLEAN, "
     "label VARCHAR, annotator VARCHAR",
 }
+_ADDED = ("pages", "dropped", "duplicates")
+"""Tables that each addition to the run has a part of."""
 _SINGLE_FILES = ("seed", "domains", "prefixes")
 
 
@@ -86,6 +88,11 @@ class Run:
     def stages(self) -> Mapping[str, Mapping[str, Any]]:
         """The manifest's stages in the order they ran."""
         return self.manifest.get("stages", {})
+
+    @property
+    def additions(self) -> Sequence[Mapping[str, Any]]:
+        """What pipelines/refetch.py added, as the manifest has it: number, after_round, counts."""
+        return self.manifest.get("additions", [])
 
     def is_done(self, stage: str) -> bool:
         """Whether the manifest says that `stage` is done."""
@@ -129,9 +136,9 @@ class Run:
         there = place.is_file() if table in _SINGLE_FILES else any(place.glob("*.parquet"))
         is_current = table not in _STAGE_OF or self.is_done(_STAGE_OF[table])
         if there and is_current:
-            pattern = glob.escape(str(place)) + ("" if table in _SINGLE_FILES else "/*.parquet")
-            literal = pattern.replace("'", "''")  # a view takes no parameters
-            self._execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet('{literal}')", ())
+            is_file = table in _SINGLE_FILES
+            files = glob.escape(str(place)) if is_file else self.files(table, place)
+            self._execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet({_literal(files)})", ())
         elif table in _COLUMNS_WHEN_ABSENT:
             self._execute(f"CREATE TEMP TABLE {name} ({_COLUMNS_WHEN_ABSENT[table]})", ())
         else:
@@ -140,6 +147,14 @@ class Run:
             raise StoreError(f"{place}: no Parquet table there; {_REMEDY}")
         self._views.add(name)
         return name
+
+    def files(self, table: str, folder: Path) -> list[str]:
+        """Patterns of a table's files: those in `folder`, and of what was added to the run."""
+        folders = [folder]
+        if table in _ADDED:
+            added = (self.path / "additions" / f"{one['number']:02d}" / table for one in self.additions)
+            folders += [one for one in added if any(one.glob("*.parquet"))]
+        return [glob.escape(str(one)) + "/*.parquet" for one in folders]
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]:
         """The answer of a query as dicts, one a row."""
@@ -167,6 +182,13 @@ class Run:
             return cursor.fetchall()
         except duckdb.Error as error:
             raise _damage(self.path, error) from error
+
+
+def _literal(files: str | Sequence[str]) -> str:
+    """Paths as SQL; a view takes no parameters."""
+    if isinstance(files, str):
+        return "'" + files.replace("'", "''") + "'"
+    return f"[{', '.join(map(_literal, files))}]"
 
 
 def open_run(run_dir: str | Path) -> Run:

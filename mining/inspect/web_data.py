@@ -17,7 +17,7 @@ from typing import Any
 from mining.inspect.label_log import Standing
 from mining.inspect.tables import Row, Run, open_run
 from mining.inspect.web_audits import AuditSample
-from mining.prefixes import Label, PrefixConfig, label_for, label_index, propose
+from mining.prefixes import Label, PrefixConfig, label_for, label_index, propose, sections_of
 from mining.url import PrefixParts, host_of, prefix_parts
 
 ORDERS = {
@@ -248,7 +248,8 @@ class RunData:
         )}  # fmt: skip
         if not prefixes:
             settings = PrefixConfig(**self.run.manifest.get("config", {}).get("prefixes", {}))
-            found = propose(((p.url, p.collected, p.score, p.n_tokens) for p in pages), settings)
+            facts = ((p.url, p.collected, p.score, p.n_tokens) for p in pages)
+            found = propose(sections_of(facts, settings), settings)
             prefixes = {row.prefix: row.proposed for row in found}
         bare = prefix_parts(host).host
         known = {prefix_parts(prefix) for prefix in prefixes}
@@ -322,12 +323,11 @@ class RunData:
     def _find(self, condition: str, parameters: Sequence[object]) -> None:
         """Note in which file and row the pages that meet a condition stand."""
         self.run.relation("pages")  # says what is wrong where there is no such table
-        folder = glob.escape(str(self.path / "pages")).replace("'", "''")
+        files = self.run.files("pages", self.path / "pages")
         if len(self._places) > _PLACES_KEPT:
             self._places.clear()
         for row in self.run.rows(
-            f"SELECT page_id, filename, file_row_number FROM read_parquet('{folder}/*.parquet') WHERE {condition}",
-            parameters,
+            f"SELECT page_id, filename, file_row_number FROM read_parquet(?) WHERE {condition}", [files, *parameters]
         ):
             self._places[row["page_id"]] = (row["filename"], row["file_row_number"])
 

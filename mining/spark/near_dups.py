@@ -18,14 +18,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from mining.band_index import INDEX_SCHEMA, PAGE_COLUMNS, BandIndex, index_rows, sets_of
-from mining.duplicates import MAX_ROUNDS, are_alike, band_pairs
+from mining.duplicates import ALL_PAIRS_UP_TO, MAX_ROUNDS, are_alike, band_pairs
 from mining.minhash import DedupConfig, MinHashConfig, similarities
 from mining.spark.components import connected_components
 from mining.store import remove
 
 logger = logging.getLogger("mine")
 
-_PAIRS_A_BATCH = 100_000
+_ROWS_A_BLOCK = 50_000
 
 
 def find_duplicates(
@@ -152,7 +152,9 @@ class _Search:
         members = nodes.select("node", "scope", F.explode("bands").alias("band"))
         if self.cfg.scope == "crawl":
             members = members.withColumn("band", F.xxhash64("scope", "band"))
-        pairs = members.select("band", "node").repartition("band").mapInArrow(_pair_batches, "a bigint, b bigint")
+        # Sorted by Spark, which has a disk for it: a band may have more members than a worker has memory for.
+        members = members.select("band", "node").repartition("band").sortWithinPartitions("band", "node")
+        pairs = members.mapInArrow(_pair_batches, "a bigint, b bigint")
         return pairs.where(F.col("b") >= self.first_new).distinct()
 
     def _chosen(self, edges: DataFrame, sets: DataFrame) -> DataFrame:
@@ -230,13 +232,46 @@ class _Search:
 
 
 def _pair_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The pairs of one partition, which holds all members (band, node) of its bands."""
-    parts = [(batch.column("band").to_numpy(), batch.column("node").to_numpy()) for batch in batches]
+    """The pairs of `band_pairs` for one partition: all members (band, node) of its bands, sorted by band and node.
+
+    No more than a few blocks of rows are held: of a large band that goes on its best member and its last are enough.
+    """
+    rest = np.empty((2, 0), np.int64)
+    open_band: tuple[int, int, int] | None = None  # its key, its best node and the last one seen
+    for block in _blocks(batches):
+        rows = np.concatenate([rest, block], axis=1)
+        if open_band is not None:
+            key, best, last = open_band
+            chain = rows[1, : np.searchsorted(rows[0], key, "right")]
+            if len(chain):
+                yield _pairs(np.concatenate([[last], chain[:-1]]), chain)
+                yield _pairs(np.full(len(chain), best), chain)
+                open_band = (key, best, int(chain[-1]))
+            rows = rows[:, len(chain) :]
+        start = np.searchsorted(rows[0], rows[0, -1:])[0] if rows.size else 0
+        rest = rows[:, start:]
+        yield _pairs(*band_pairs(rows[0, :start], rows[1, :start]))
+        if rest.shape[1] > ALL_PAIRS_UP_TO:
+            yield _pairs(*band_pairs(rest[0], rest[1]))
+            open_band = (int(rest[0, 0]), int(rest[1, 0]), int(rest[1, -1]))
+            rest = rest[:, :0]
+    yield _pairs(*band_pairs(rest[0], rest[1]))
+
+
+def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[np.ndarray]:
+    """(2, N) bands and nodes, N from _ROWS_A_BLOCK rows on but for the last: a batch alone costs more than its rows."""
+    parts: list[np.ndarray] = []
+    for batch in batches:
+        parts.append(np.stack([batch.column("band").to_numpy(), batch.column("node").to_numpy()]))
+        if sum(part.shape[1] for part in parts) >= _ROWS_A_BLOCK:
+            yield np.concatenate(parts, axis=1)
+            parts = []
     if parts:
-        left, right = band_pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        for start in range(0, len(left), _PAIRS_A_BATCH):
-            block = slice(start, start + _PAIRS_A_BATCH)
-            yield pa.RecordBatch.from_arrays([pa.array(left[block]), pa.array(right[block])], ["a", "b"])
+        yield np.concatenate(parts, axis=1)
+
+
+def _pairs(a: np.ndarray, b: np.ndarray) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(a, pa.int64()), pa.array(b, pa.int64())], ["a", "b"])
 
 
 def _jaccard_batches(

@@ -17,12 +17,23 @@ from mining.classifier import MATH, OTHER, ClassifierConfig, fasttext_line, open
 from mining.config import SeedConfig
 from mining.domains import DomainConfig, DomainStats, is_candidate, wilson_lower
 from mining.errors import StoreError
-from mining.prefixes import Label, LabelIndex, PrefixConfig, label_for, label_index, propose
-from mining.rounds import Bin, RoundsConfig, bin_of_cut, logit, take_until, threshold_for_precision
+from mining.prefixes import (
+    SCORE_DIGITS,
+    Label,
+    LabelIndex,
+    PrefixConfig,
+    Section,
+    label_for,
+    label_index,
+    propose,
+    section_prefixes,
+)
+from mining.rounds import RoundsConfig, logit, threshold_for_precision
+from mining.scoring import SCORES_SCHEMA, score_batch
+from mining.spark.cut import cut_by_budget
 from mining.url import canonical_url, path_prefixes
 
 _HISTOGRAM_BARS = 60
-_CUT_BARS = 4096
 
 SCORES = "page_id string, url string, host string, domain string, language string, n_tokens int, score double"
 
@@ -173,17 +184,14 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 def score_pages(pages: DataFrame, model_path: Path, *, version: str, cfg: ClassifierConfig) -> DataFrame:
     """Every page's score, with the columns that the later steps group by (SCORES)."""
     path, max_chars = str(model_path), cfg.max_chars
-    names = ["page_id", "url", "host", "domain", "language", "n_tokens"]
 
     def batches(stream: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         classifier = open_classifier(path, version)
         for batch in stream:
-            texts = batch.column("text").to_pylist()
-            scores = [classifier.score(fasttext_line(text, max_chars=max_chars)) for text in texts]
-            columns = [*(batch.column(name) for name in names), pa.array(scores, pa.float64())]
-            yield pa.RecordBatch.from_arrays(columns, [*names, "score"])
+            yield score_batch(batch, classifier, max_chars=max_chars)
 
-    return pages.select(*names, F.substring("text", 1, max_chars).alias("text")).mapInArrow(batches, SCORES)
+    text = F.substring("text", 1, max_chars).alias("text")
+    return pages.select(*SCORES_SCHEMA.names[:-1], text).mapInArrow(batches, SCORES)
 
 
 def choose_cut(scores: DataFrame, cfg: RoundsConfig, labelled: DataFrame | None) -> tuple[float, str]:
@@ -198,36 +206,7 @@ def choose_cut(scores: DataFrame, cfg: RoundsConfig, labelled: DataFrame | None)
         joined = with_url_key(scores.select("url", "score")).join(labelled, "url_key")
         rows = [(row["score"], row["is_math"]) for row in joined.select("score", "is_math").collect()]
         return threshold_for_precision(rows, cfg.target_precision), ""
-    return _cut_by_budget(scores, cfg.token_budget)
-
-
-def _cut_by_budget(scores: DataFrame, budget: int) -> tuple[float, str]:
-    """The exact cut without a global sort: a histogram, the bar that the budget ends in refined once, then sorted."""
-    low, high, total = scores.agg(F.min("score"), F.max("score"), F.sum("n_tokens")).collect()[0]
-    if total is None or total <= budget:
-        return -math.inf, ""
-    room = budget
-    for _ in range(2):
-        width = (high - low) / _CUT_BARS or 1.0
-        bar = F.least(F.floor((F.col("score") - low) / width), F.lit(_CUT_BARS - 1))
-        inside = scores.where((F.col("score") >= low) & (F.col("score") <= high))
-        counted = inside.groupBy(bar.alias("bar")).agg(
-            F.count("*").alias("pages"),
-            F.sum("n_tokens").alias("tokens"),
-            F.min("score").alias("l"),
-            F.max("score").alias("h"),
-        )
-        rows = sorted(counted.collect(), key=lambda row: -row["bar"])
-        index, taken = bin_of_cut([Bin(row["l"], row["pages"], row["tokens"]) for row in rows], room)
-        room -= taken
-        low, high = rows[index]["l"], rows[index]["h"]
-    edge = (
-        scores.where((F.col("score") >= low) & (F.col("score") <= high))
-        .select("score", "page_id", "n_tokens")
-        .collect()
-    )
-    last = take_until([(row["score"], row["page_id"], row["n_tokens"]) for row in edge], room)
-    return last if last else (math.nextafter(high, math.inf), "")
+    return cut_by_budget(scores, cfg.token_budget)
 
 
 def above_cut(scores: DataFrame, cut: tuple[float, str]) -> DataFrame:
@@ -308,22 +287,65 @@ _PREFIX_COLUMNS: list[tuple[str, pa.DataType]] = [
 
 
 def prefix_table(scores: DataFrame, collected: DataFrame, domains: DataFrame, cfg: PrefixConfig) -> DataFrame:
-    """The path prefixes of every candidate host, with those proposed for a label marked."""
+    """The path prefixes of every candidate host, with those proposed for a label marked.
+
+    A host is one task's, and so it comes as its sections, however many pages it has.
+    """
     schema = pa.schema(_PREFIX_COLUMNS)
     hosts = domains.where("candidate").select("host")
     rows = _marked(scores.join(hosts, "host", "left_semi"), collected)
 
     def of_host(table: pa.Table) -> pa.Table:
-        columns = [table.column(name).to_pylist() for name in ("url", "is_collected", "score", "n_tokens")]
         host, domain = table.column("host")[0].as_py(), table.column("domain")[0].as_py()
-        proposals = propose(((url, bool(c), s, n) for url, c, s, n in zip(*columns, strict=True)), cfg)
+        columns = [table.column(name).to_pylist() for name in Section._fields]
+        sections = (Section(*row) for row in zip(*columns, strict=True))
         records = [
-            {**asdict(p), "host": host, "domain": domain, "uncollected": p.pages - p.collected} for p in proposals
+            {**asdict(p), "host": host, "domain": domain, "uncollected": p.pages - p.collected}
+            for p in propose(sections, cfg)
         ]
         return pa.Table.from_pylist(records, schema=schema)
 
-    table = rows.groupBy("host").applyInArrow(of_host, from_arrow_schema(schema))
+    table = host_sections(rows, cfg).groupBy("host").applyInArrow(of_host, from_arrow_schema(schema))
     return table.orderBy(F.desc("proposed"), F.desc("collected"), "prefix")
+
+
+def host_sections(rows: DataFrame, cfg: PrefixConfig) -> DataFrame:
+    """(host, domain, prefixes, pages, collected, score_sum, uncollected_tokens): the sections of every host.
+
+    A folder of fewer than min_pages pages gets no row, unless its whole host is as small; its pages count with the
+    folder above it. A host with a folder for every page, as blogs have, is so one section and not a million.
+
+    rows: SCORES and is_collected.
+    """
+    names = ["host", "domain", "score", "n_tokens", "is_collected"]
+
+    def batches(stream: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in stream:
+            prefixes = [section_prefixes(url, cfg.max_depth) for url in batch.column("url").to_pylist()]
+            columns = [pa.array(prefixes, pa.list_(pa.string())), *(batch.column(name) for name in names)]
+            yield pa.RecordBatch.from_arrays(columns, ["prefixes", *names])
+
+    told = "prefixes array<string>, host string, domain string, score double, n_tokens int, is_collected int"
+    key = ["host", "domain", "prefixes"]
+    sections = (
+        rows.select("url", *names).mapInArrow(batches, told).groupBy(*key)
+        .agg(
+            F.count("*").alias("pages"),
+            F.sum("is_collected").alias("collected"),
+            F.sum(F.col("score").cast(f"decimal(38,{SCORE_DIGITS})")).alias("score_sum"),
+            F.sum((1 - F.col("is_collected")) * F.col("n_tokens")).alias("uncollected_tokens"),
+        )
+        .persist()  # read three times below, and to cut up every URL is most of the work
+    )  # fmt: skip
+    one_each = sections.select(*key, "pages", F.posexplode("prefixes").alias("depth", "prefix"))
+    common = (
+        one_each.groupBy("host", "prefix").agg(F.sum("pages").alias("below")).where(F.col("below") >= cfg.min_pages)
+    )
+    depths = one_each.join(common, ["host", "prefix"]).groupBy(*key).agg((F.max("depth") + 1).alias("kept"))
+    kept = F.when(F.col("kept").isNull(), F.col("prefixes")).otherwise(F.slice("prefixes", 1, F.col("kept")))
+    cut = sections.join(depths, key, "left").withColumn("prefixes", kept)
+    sums = [F.sum(name).alias(name) for name in ("pages", "collected", "score_sum", "uncollected_tokens")]
+    return cut.groupBy(*key).agg(*sums)
 
 
 def histogram(scores: DataFrame, collected: DataFrame) -> dict[str, list[Any]]:

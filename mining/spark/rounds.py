@@ -25,7 +25,6 @@ from mining.errors import NeedsLabels
 from mining.inputs import InputFile
 from mining.journal import Journal
 from mining.lineage import LABELS_USED, Lineage, people_labels
-from mining.page import PAGES_SCHEMA
 from mining.prefixes import Label, PrefixProposal, label_for, label_index, read_labels, write_labels
 from mining.rounds import AuditedPage, audit_figures, drifted, overlap, should_stop
 from mining.spark import recall
@@ -92,7 +91,7 @@ def run_round(
     share_before = one.collect(precision_labels)
     one.aggregate()
     stop = should_stop(number, share_before, cfg.rounds)
-    one.label(hosts_file, labels_file, last=bool(stop))
+    one.label(unique, hosts_file, labels_file, last=bool(stop))
     metrics = one.metrics(training, share_before)
     metrics["audit"], landed = one.audit()
     files.write_json(here / "metrics.json", metrics)
@@ -249,7 +248,7 @@ class _Round:
                 table = self._table(self.here, "domains.parquet")
                 write_file(recall.prefix_table(self.scores(), collected, table, self.cfg.prefixes), prefixes)
 
-    def label(self, hosts_file: Path, labels_file: Path, *, last: bool) -> None:
+    def label(self, pages: DataFrame, hosts_file: Path, labels_file: Path, *, last: bool) -> None:
         """Write labels.csv (all labels so far and this round's) and enter them in domains and prefixes.
 
         The last round asks nobody: its labels would have no round to serve.
@@ -271,7 +270,7 @@ class _Round:
                 )
             labels = with_people(self.labels, given)
         elif self.cfg.labels.annotator == "llm":
-            labels = self.labels if last else merge(self.labels, self._ask_model(proposals))
+            labels = self.labels if last else merge(self.labels, self._ask_model(pages, proposals))
         else:
             table = read_hosts_table(hosts_file) if self.cfg.labels.annotator == "hosts" else None
             domains = read_arrow(self.here / "domains.parquet", columns=["host", "candidate"])
@@ -287,15 +286,15 @@ class _Round:
         files.write_text(self.here / "labels.csv", write_labels(labels))
         self._enter(labels, proposals)
 
-    def _ask_model(self, proposals: pa.Table) -> list[Label]:
+    def _ask_model(self, pages: DataFrame, proposals: pa.Table) -> list[Label]:
         """A language model's labels of this round's prefixes, each shown with a few of its pages."""
         cfg = self.cfg.labels.llm
         rows = [_proposal(row) for row in proposals.to_pylist()]
         host_of = dict(zip(proposals.column("prefix").to_pylist(), proposals.column("host").to_pylist(), strict=True))
         wanted = llm.prefixes_to_ask(rows, self.labels, cfg)
         with self._timed("annotate"):
-            pages = page_excerpts(
-                read_table(self.session, self.store.path / "pages", PAGES_SCHEMA),
+            excerpts = page_excerpts(
+                pages,
                 self.scores(),
                 self._table(self.here, "collected"),
                 hosts=[host_of[row.prefix] for row in wanted],
@@ -304,7 +303,7 @@ class _Round:
                 per_prefix=cfg.pages_per_prefix,
                 max_chars=2 * cfg.excerpt_chars,  # white space is joined before the text is cut
             )
-            questions = {row.prefix: llm.messages(row, pages.get(row.prefix, []), cfg) for row in wanted}
+            questions = {row.prefix: llm.messages(row, excerpts.get(row.prefix, []), cfg) for row in wanted}
             journal = Journal(self.store.path / "llm_answers.jsonl")
             verdicts = llm.ask(questions, cfg, journal=journal, name=f"round-{self.number:02d}")
         self.annotator_facts = verdicts.facts(cfg)

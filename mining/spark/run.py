@@ -1,9 +1,12 @@
 """The stages of a run in their order: what each reads, when it is skipped, what it leaves behind."""
 
+import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -17,7 +20,7 @@ from mining.config import MineConfig, stage_names
 from mining.dedup import dedup, fits_memory
 from mining.errors import ConfigError
 from mining.inputs import InputFile, find_files
-from mining.lineage import Inputs, Lineage, labels_file, under
+from mining.lineage import Inputs, Lineage, check_changes, labels_file, under
 from mining.page import PAGES_SCHEMA
 from mining.rounds import check as check_rounds
 from mining.shards import Ingest, shards_of
@@ -27,7 +30,7 @@ from mining.spark.ingest import ingest_files
 from mining.spark.near_dups import find_duplicates
 from mining.spark.rounds import run_round
 from mining.spark.tables import check_parquet, first_row_problem, read_table, write_table
-from mining.store import Store
+from mining.store import Addition, Store
 
 logger = logging.getLogger("mine")
 
@@ -89,6 +92,8 @@ class Run:
             self.ingest_stage().close()
         if "dedup" in wanted:
             self.stage("dedup", self.lineage.dedup, self.dedup, ["duplicates", "band_index"])
+            for addition in self.store.additions():
+                self.added(addition).all()
         if "rounds" in wanted:
             with explained("rounds", self.store.path):
                 self.rounds()
@@ -165,7 +170,7 @@ class Run:
                 self.store,
                 self.cfg,
                 number,
-                pages=self.unique_pages,
+                pages=functools.partial(self.unique_pages, number),
                 lineage=self.lineage,
                 hosts_file=under(self.cfg, self.cfg.labels.hosts_file),
                 labels_file=labels_file(self.cfg, self.store),
@@ -173,7 +178,10 @@ class Run:
             )
             if stop:
                 logger.info("rounds: %s", stop)
-                break
+                if all(addition.after_round < number for addition in self.store.additions()):
+                    break
+                logger.info("rounds: one more, on the pages that were added")
+                self.store.move_additions(number)
             number += 1
         later = [name for name in self.store.manifest["stages"] if name.startswith("round-") and int(name[6:]) > number]
         self.store.forget(later)
@@ -181,7 +189,7 @@ class Run:
     def decontaminate(self) -> dict[str, Any]:
         return decontaminate(
             self.session,
-            self.unique_pages(),
+            self.unique_pages(self.lineage.last_round()),
             benchmarks=self.inputs.benchmarks,
             collected=self.store.round_dir(self.lineage.last_round()) / "collected",
             table=self.store.path / "contaminated",
@@ -191,23 +199,49 @@ class Run:
     def export(self) -> dict[str, Any]:
         return export(
             self.session,
-            self.unique_pages(),
+            self.unique_pages(self.lineage.last_round()),
             store=self.store,
             last_round=self.lineage.last_round(),
             rule=self.cfg.decontaminate.rule,
             cfg=self.cfg.export,
         )
 
-    def all_pages(self) -> DataFrame:
-        table = self.store.path / "pages"
+    def all_pages(self, folder: Path | None = None) -> DataFrame:
+        """pages/ of the run, or of an addition's folder."""
+        table = (folder or self.store.path) / "pages"
         if table.exists():
             check_parquet(table)
         return read_table(self.session, table, PAGES_SCHEMA)
 
-    def unique_pages(self) -> DataFrame:
-        """pages/ without the duplicates."""
-        removed = read_table(self.session, self.store.path / "duplicates").select(F.col("page_id"))
-        return self.all_pages().join(removed, "page_id", "left_anti")
+    def unique_pages(self, number: int) -> DataFrame:
+        """What a round sees: pages/ without the duplicates, and the same of what was added before the round."""
+        unique = []
+        for folder in [self.store.path, *(addition.path for addition in self.lineage.additions(number))]:
+            removed = read_table(self.session, folder / "duplicates").select(F.col("page_id"))
+            unique.append(self.all_pages(folder).join(removed, "page_id", "left_anti"))
+        return functools.reduce(DataFrame.unionByName, unique)
+
+    def added(self, addition: Addition) -> "Run":
+        """The run on an addition's own directory, whose ingest and dedup have this run's settings."""
+        cfg = addition_config(self.cfg, self.store, addition.number)
+        store = Store(addition.path)
+        store.open()
+        inputs = look_up_inputs(cfg)
+        check_changes(Lineage(store, cfg, inputs))
+        return Run(store, self.session, cfg, inputs)
+
+
+def addition_config(cfg: MineConfig, store: Store, number: int) -> MineConfig:
+    """The config of an addition to a run: its WARC files, against the run and the additions before it."""
+    here = store.addition_dir(number)
+    before = [store.path, *(one.path for one in store.additions() if one.number < number)]
+    return dataclasses.replace(
+        cfg,
+        run_dir=str(here),
+        stages="ingest,dedup",
+        ingest=dataclasses.replace(cfg.ingest, warcs=[str(here / "fetched" / "web" / "*.warc.gz")]),
+        dedup=dataclasses.replace(cfg.dedup, against=[*cfg.dedup.against, *map(str, before)]),
+    )
 
 
 def _by_count(counts: dict[str, int]) -> dict[str, int]:

@@ -44,7 +44,7 @@ from rl.run_eval import EvalConfig, evaluate
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 NUM_DEMONSTRATIONS, NUM_DEVELOPMENT, NUM_HELD_OUT = 1000, 200, 300
-SFT_STEPS, MORE_SFT_STEPS = 3000, 600
+SFT_STEPS, MORE_SFT_STEPS = 6000, 600
 STEPS, PROMPTS_PER_STEP, GROUP_SIZE = 250, 16, 8
 K = 16
 ROLLOUTS = STEPS * PROMPTS_PER_STEP * GROUP_SIZE

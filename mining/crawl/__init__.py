@@ -1,0 +1,1 @@
+"""Common Crawl: find captures in its indexes, fetch WARC records and files, politely and without losing one."""
