@@ -5,7 +5,8 @@ MotherlodeError
 |-- RecordError     count the record under its reason, skip it, go on
 |-- ShardError      fail this shard or stage; the engine may retry, a re-run takes it up again
 |-- StoreError      stop: the run directory cannot be trusted or written (exit 2)
-`-- NeedsLabels     stop: a person has to label prefixes first (exit 3)
+|-- NeedsLabels     stop: a person has to label prefixes first (exit 3)
+`-- NeedsScores     stop: another engine has to score a round's pages first (exit 3)
 """
 
 import sys
@@ -41,6 +42,10 @@ class NeedsLabels(MotherlodeError):
     """The next round needs prefix labels that only a person can give."""
 
 
+class NeedsScores(MotherlodeError):
+    """A trained round waits for the scores that another engine makes."""
+
+
 def exit_code(run: Callable[[], None], *, kept: str) -> int:
     """Run a program to its end; its exit code, and of an error one clear message on stderr.
 
@@ -50,6 +55,9 @@ def exit_code(run: Callable[[], None], *, kept: str) -> int:
         run()
     except NeedsLabels as error:
         sys.stderr.write(f"labels wanted: {error}\n")
+        return 3
+    except NeedsScores as error:
+        sys.stderr.write(f"scores wanted: {error}\n")
         return 3
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"error: {error}\n")

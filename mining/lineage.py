@@ -29,8 +29,8 @@ SECTIONS = {
     "export": ("export",),
 }
 STEPS = ("seed", "train", "score", "collect", "domains", "prefixes", "label")
-# How far to go, not how: a longer run keeps its rounds.
-_FREE = ("rounds.max_rounds", "rounds.stop_overlap")
+# How far to go and on what, not how: a longer run keeps its rounds.
+_FREE = ("rounds.max_rounds", "rounds.stop_overlap", "rounds.scorer")
 # Patterns: what counts is the files that they find.
 _PATTERNS = ("ingest.warcs", "seed.positive", "seed.negative", "decontaminate.benchmarks", "dedup.against")
 _MOST_INPUTS_NAMED = 1000

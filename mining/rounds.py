@@ -19,6 +19,10 @@ class RoundsConfig:
     """Rounds at most (paper: 4)."""
     stop_overlap: float = 0.98
     """Stop when this share of what a round collected was collected in the round before (paper: "nearly 98%")."""
+    scorer: Literal["spark", "datatrove"] = "spark"
+    """What scores a round's pages: mine.py itself, or pipelines/score_datatrove.py. With datatrove mine.py stops when a
+    round is trained (exit 3), and the same line again goes on from the scores; with audited pages enough to calibrate
+    a round mine.py scores it all the same."""
     cut: Literal["token_budget", "threshold", "precision"] = "threshold"
     """What ends the ranked list of pages: a budget of tokens (the paper's rule), a score, or a precision on labelled
     pages."""

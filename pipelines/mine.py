@@ -10,7 +10,8 @@ The same line again goes on where a run stopped and skips what is done. Everythi
 `motherlode rounds R`, `motherlode domains R`, `motherlode report R` show it.
 
 Exit codes: 0 done; 1 a stage failed; 2 a wrong setting, input or run directory; 3 prefix labels are wanted from a
-person: the message says how to give them, then run the same line again.
+person, or scores from pipelines/score_datatrove.py (rounds.scorer): the message says how to give them, then run the
+same line again.
 
 After DeepSeekMath, section 2.1. Left open there and chosen here: dedup by MinHash with verified Jaccard; a domain is
 a host, a candidate by Wilson's bound on its collected share; fastText's buckets follow from the data.

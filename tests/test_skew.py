@@ -69,7 +69,7 @@ def test_prefixes_from_sections_are_those_of_all_pages_of_each_host(spark) -> No
             expected[host, one.prefix] = (
                 one.pages, one.collected, one.uncollected_tokens, one.proposed, one.bound, one.mean_score
             )  # fmt: skip
-    assert len(expected) > 80
+    assert len(expected) > 60  # hosts, and folders of theirs
     assert found == expected
 
 

@@ -86,6 +86,25 @@ def test_mine_goes_on_from_the_scores_to_the_same_corpus(finished_run: Path, tra
     assert run_hashes(trained_run) == run_hashes(finished_run)
 
 
+@pytest.mark.slow
+@pytest.mark.spark
+def test_a_loop_that_is_scored_on_datatrove_comes_to_the_same_tables(
+    finished_run: Path, mini_web: Path, tmp_path: Path
+) -> None:
+    args = ["--data_dir", str(mini_web), "--run_dir", str(tmp_path / "run"), "--rounds.scorer", "datatrove"]
+    for number in (1, 2):
+        waiting = mine(*args)
+        assert waiting.returncode == 3, waiting.stderr[-2000:]
+        assert f"--round {number}" in waiting.stderr and f"round {number} is trained" in waiting.stderr
+        assert score(tmp_path / "run", "--round", str(number), "--workers", "1").returncode == 0
+    result = mine(*args)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert run_hashes(tmp_path / "run") == run_hashes(finished_run)
+    # Who scored is no change of config: the other way finds everything done.
+    again = mine(*args[:-2])
+    assert again.returncode == 0 and "round-02: done before, skipped" in again.stderr
+
+
 @pytest.mark.spark
 def test_a_killed_pass_goes_on_with_the_files_that_are_left(finished_run: Path, trained_run: Path) -> None:
     work = scores(trained_run).with_name("scores.scoring") / "scores"

@@ -21,7 +21,7 @@ from mining.audits import Audit, calibrating, write_audits
 from mining.calibration import MIN_OF_EACH, fit_words
 from mining.classifier import train
 from mining.config import MineConfig
-from mining.errors import NeedsLabels
+from mining.errors import NeedsLabels, NeedsScores
 from mining.inputs import InputFile
 from mining.journal import Journal
 from mining.lineage import LABELS_USED, Lineage, people_labels
@@ -191,6 +191,13 @@ class _Round:
         table, facts = self.here / "scores", self.here / "calibration.json"
         if table.exists():
             return
+        math_audits = sum(audited.values())
+        if self.cfg.rounds.scorer == "datatrove" and min(math_audits, len(audited) - math_audits) < MIN_OF_EACH:
+            raise NeedsScores(
+                f"round {self.number} is trained; its pages are to be scored on datatrove (rounds.scorer):\n"
+                f"  python pipelines/score_datatrove.py --run_dir {self.store.path} --round {self.number}\n"
+                "  (on a cluster with --executor slurm --slurm.partition P), then run the same command again"
+            )
         model, cfg = self.here / "classifier.bin", self.cfg.classifier
         version = files.file_digest(model)
         with self._timed("score"):
