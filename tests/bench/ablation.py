@@ -23,8 +23,10 @@ import json
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -154,12 +156,26 @@ def train(script: str, arguments: Sequence[object], *, out_dir: Path, seed: int)
                 stderr=log,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            peak = 0
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                peak = max(peak, _peak_kb(process.pid))
+                time.sleep(0.5)
+            _, status, usage = ended
         if status:
             raise RuntimeError(f"{script} failed; see {out_dir / 'log.txt'}")
-        cost = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_rss_mb": usage.ru_maxrss / 1024}
+        cost = {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_rss_mb": peak / 1024}
         write_json(cost_file, cost)
     return json.loads(cost_file.read_text())
+
+
+def _peak_kb(pid: int) -> int:
+    """Peak memory of a process by now; its rusage would count what this process held when it was forked."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has just ended
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found[1]) if found else 0
 
 
 def train_method(bench: Bench, name: str, *, seed: int, rate: float) -> dict[str, float]:
