@@ -33,7 +33,7 @@ def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def states(text: str) -> dict[str, str]:
     """Stage or round -> what the plan says of it."""
-    lines = text.partition("stages\n")[2].partition("\n\n")[0].splitlines()
+    lines = text.partition("stages\n")[2].partition("\n\n")[0].partition("as it stands")[0].splitlines()
     parts = [line.strip().partition(" ") for line in lines if line.startswith("  ") and not line.startswith("   ")]
     return {name: state.strip() for name, _, state in parts}
 

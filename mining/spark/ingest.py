@@ -8,6 +8,7 @@ from typing import Any
 from pyspark import AccumulatorParam, InheritableThread
 from pyspark.sql import SparkSession
 
+from mining import compiled
 from mining.html import lines, source
 from mining.shards import Ingest, Shard
 
@@ -16,7 +17,7 @@ logger = logging.getLogger("mine")
 _POLL_S = 0.2
 
 _SLOW = (
-    "ingest: the workers have no C modules of mining.html (from a zip of --py-files they cannot be imported, or there "
+    "ingest: the workers have no C modules (from a zip of --py-files they cannot be imported, or there "
     "was no compiler where the package was installed): extraction takes about four times as long"
 )
 
@@ -71,4 +72,4 @@ def ingest_files(session: SparkSession, ingest: Ingest, shards: Sequence[Shard])
 
 def _is_compiled() -> bool:
     """Whether the extractor of this process runs in C."""
-    return source.compiled is not None and lines.compiled is not None
+    return None not in (source.compiled, lines.compiled, compiled.characters)

@@ -327,25 +327,19 @@ def host_sections(rows: DataFrame, cfg: PrefixConfig) -> DataFrame:
 
     told = "prefixes array<string>, host string, domain string, score double, n_tokens int, is_collected int"
     key = ["host", "domain", "prefixes"]
-    sections = (
-        rows.select("url", *names).mapInArrow(batches, told).groupBy(*key)
-        .agg(
-            F.count("*").alias("pages"),
-            F.sum("is_collected").alias("collected"),
-            F.sum(F.col("score").cast(f"decimal(38,{SCORE_DIGITS})")).alias("score_sum"),
-            F.sum((1 - F.col("is_collected")) * F.col("n_tokens")).alias("uncollected_tokens"),
-        )
-        .persist()  # read three times below, and to cut up every URL is most of the work
+    sections = rows.select("url", *names).mapInArrow(batches, told).groupBy(*key).agg(
+        F.count("*").alias("pages"),
+        F.sum("is_collected").alias("collected"),
+        F.sum(F.col("score").cast(f"decimal(38,{SCORE_DIGITS})")).alias("score_sum"),
+        F.sum((1 - F.col("is_collected")) * F.col("n_tokens")).alias("uncollected_tokens"),
     )  # fmt: skip
-    one_each = sections.select(*key, "pages", F.posexplode("prefixes").alias("depth", "prefix"))
-    common = (
-        one_each.groupBy("host", "prefix").agg(F.sum("pages").alias("below")).where(F.col("below") >= cfg.min_pages)
-    )
-    depths = one_each.join(common, ["host", "prefix"]).groupBy(*key).agg((F.max("depth") + 1).alias("kept"))
+    sums = ("pages", "collected", "score_sum", "uncollected_tokens")
+    one_each = sections.select("*", F.posexplode("prefixes").alias("depth", "prefix"))
+    below = F.sum("pages").over(Window.partitionBy("host", "prefix"))
+    depth = F.when(below >= cfg.min_pages, F.col("depth") + 1)
+    whole = one_each.withColumn("kept", depth).groupBy(*key, *sums).agg(F.max("kept").alias("kept"))
     kept = F.when(F.col("kept").isNull(), F.col("prefixes")).otherwise(F.slice("prefixes", 1, F.col("kept")))
-    cut = sections.join(depths, key, "left").withColumn("prefixes", kept)
-    sums = [F.sum(name).alias(name) for name in ("pages", "collected", "score_sum", "uncollected_tokens")]
-    return cut.groupBy(*key).agg(*sums)
+    return whole.withColumn("prefixes", kept).groupBy(*key).agg(*(F.sum(name).alias(name) for name in sums))
 
 
 def histogram(scores: DataFrame, collected: DataFrame) -> dict[str, list[Any]]:
