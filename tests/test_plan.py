@@ -136,7 +136,7 @@ def holds(jar: Path, text: str) -> bool:
 def test_executors_have_room_for_a_classifier_in_every_worker(mini_web: Path, tmp_path: Path) -> None:
     cfg = config_of(mini_web, tmp_path / "run")
     large = dataclasses.replace(cfg, classifier=dataclasses.replace(cfg.classifier, max_model_mb=1300))
-    assert executor_properties({}, large)["spark.executor.memoryOverhead"] == "8000m"  # 4 x (700 + 1300)
+    assert executor_properties({}, large)["spark.executor.memoryOverhead"] == "14400m"  # 400 + 4 x (900 + 2 x 1300)
     given = {"spark.executor.cores": "2", "spark.executor.memory": "9g", "spark.executor.memoryOverhead": "5g"}
     assert executor_properties(given, large) == given
 

@@ -18,8 +18,10 @@ _TABLES = {"ingest": ("pages", "dropped"), "dedup": ("duplicates", "band_index")
 _PAGES_OF_WARC = 0.2
 """Size of pages/ on disk by that of the packed WARC files (the real web: 31 MB of 150)."""
 _EXECUTOR_CORES = 4
-_WORKER_MB = 700
-"""A Python worker without a model; measured, see "On a Spark cluster" in mining/README.md."""
+_HEAPLESS_MB = 400
+"""What Java takes beside its heap."""
+_WORKER_MB = 900
+"""The Python workers of a core without a model; measured, see "On a Spark cluster" in mining/README.md."""
 
 
 class _Preview(Store):
@@ -145,15 +147,15 @@ def _engine(properties: Mapping[str, str], cfg: MineConfig, inputs: Inputs) -> I
 def executor_properties(properties: Mapping[str, str], cfg: MineConfig) -> dict[str, str]:
     """Cores and memory of an executor: what was given, else what its Python workers need, one a core.
 
-    Each holds a copy of the classifier (classifier.max_model_mb) outside the Java heap, where Spark's own default of
-    a tenth of the heap would not hold one.
+    They live outside the Java heap, where Spark's own default of a tenth of the heap would not hold one. A worker
+    keeps its copy of the classifier (classifier.max_model_mb) for a minute after its stage, so there may be two.
     """
     cores = int(properties.get("spark.executor.cores", _EXECUTOR_CORES))
-    workers_mb = cores * (_WORKER_MB + cfg.classifier.max_model_mb)
+    beside_mb = _HEAPLESS_MB + cores * (_WORKER_MB + 2 * cfg.classifier.max_model_mb)
     return {
         "spark.executor.cores": str(cores),
         "spark.executor.memory": properties.get("spark.executor.memory", f"{max(1, cores)}g"),
-        "spark.executor.memoryOverhead": properties.get("spark.executor.memoryOverhead", f"{workers_mb}m"),
+        "spark.executor.memoryOverhead": properties.get("spark.executor.memoryOverhead", f"{beside_mb}m"),
     }
 
 
