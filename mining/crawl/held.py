@@ -9,6 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mining.crawl.captures import quoted
 from mining.store import fresh_partial, publish, remove
 from mining.url import canonical_url
 
@@ -42,7 +43,7 @@ def write_missing(captures: Path, path: Path, *, held: Sequence[Path], newest_on
         _write_keyed(captures, work / "keyed.parquet")
         connection = duckdb.connect(str(work / "work.duckdb"))  # on disk: a crawl's captures may not fit memory
         connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"CREATE VIEW keyed AS SELECT * FROM read_parquet({_literal(work / 'keyed.parquet')})")
+        connection.execute(f"CREATE VIEW keyed AS SELECT * FROM read_parquet({quoted(str(work / 'keyed.parquet'))})")
         _view(connection, "known", "url_key VARCHAR", _files(held, "band_index"))
         _view(connection, "pages", _POINTER, _files(held, "pages"))
         _view(connection, "dropped", _POINTER, _files(held, "dropped"))
@@ -58,7 +59,7 @@ def write_missing(captures: Path, path: Path, *, held: Sequence[Path], newest_on
         found, unheld, chosen, missing = (_count(connection, table) for table in ("keyed", "open", "chosen", "missing"))
         connection.execute(
             "COPY (SELECT * EXCLUDE (url_key) FROM missing ORDER BY warc_file, warc_offset) "
-            f"TO {_literal(partial)} (FORMAT parquet, COMPRESSION zstd)"
+            f"TO {quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
         )
         connection.close()
         publish(partial, path)
@@ -94,13 +95,8 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, columns: str, files:
         connection.execute(f"CREATE TABLE {name} ({columns})")
         return
     names = ", ".join(column.split()[0] for column in columns.split(", "))
-    literals = ", ".join(map(_literal, files))
+    literals = ", ".join(map(quoted, files))
     connection.execute(f"CREATE VIEW {name} AS SELECT {names} FROM read_parquet([{literals}])")
-
-
-def _literal(path: object) -> str:
-    """A path as SQL: neither views nor COPY take parameters."""
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
